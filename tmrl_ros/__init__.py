@@ -1,0 +1,1 @@
+"""Fine-tune a pretrained robot policy on a Franka arm, over ROS 2."""

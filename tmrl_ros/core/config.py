@@ -1,0 +1,205 @@
+"""The configuration of a session: what may be written in the YAML files, with units and ranges.
+
+A session is put together from one file per room (`config/robots/sim.yaml`, `config/tasks/lift.yaml`, ...).
+`load.py` reads and overrides them; every node gets the resolved whole and reads only its own section.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Vector3 = Annotated[list[float], Field(min_length=3, max_length=3)]
+Quaternion = Annotated[list[float], Field(min_length=4, max_length=4)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", max_length=64)]
+
+
+class Section(BaseModel):
+    """A part of the configuration; unknown keys are errors, numbers must be finite."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class RobotConfig(Section):
+    """The arm and its driver."""
+
+    kind: Literal["sim"] = "sim"
+    model: Literal["panda", "fr3"] = "panda"
+    base_frame: str = "panda_link0"
+    ee_frame: str = "panda_hand_tcp"
+    control_rate_hz: float = Field(20.0, gt=0, le=100)
+    gripper_max_width_m: float = Field(0.08, gt=0, le=0.2)
+    state_timeout_s: float = Field(1.0, gt=0, description="wall time without robot/state = silent")
+    realtime: bool = Field(False, description="simulated time follows the wall clock")
+    renderer: Literal["auto", "egl", "osmesa", "ray"] = "auto"
+    depth_noise: bool = True
+    simulated_operator: bool = Field(
+        False, description="a simulated person resets the stop once its cause is gone (sim only)"
+    )
+
+
+class SafetyConfig(Section):
+    """What the supervisor lets through. It is a software stop: the hardware button comes first."""
+
+    workspace_min_m: Vector3
+    workspace_max_m: Vector3
+    max_speed_mps: float = Field(0.6, gt=0, le=1.7, description="faster targets are slowed down")
+    max_step_m: float = Field(0.15, gt=0, description="a target further from the last one latches")
+    max_start_offset_m: float = Field(0.10, gt=0, description="first target to measured pose")
+    max_workspace_excess_m: float = Field(
+        0.05, ge=0, description="targets outside by less are pulled in, by more latch"
+    )
+    max_rotation_step_rad: float = Field(0.2, gt=0, le=3.2)
+    max_chunk_age_s: float = Field(0.5, gt=0, description="robot time since its observation")
+    max_force_n: float = Field(60.0, gt=0)
+    chunk_progress_timeout_s: float = Field(
+        5.0, gt=0, description="wall time in which the robot must answer a target"
+    )
+
+    @model_validator(mode="after")
+    def _box_has_volume(self) -> SafetyConfig:
+        for axis, low, high in zip("xyz", self.workspace_min_m, self.workspace_max_m, strict=True):
+            if low >= high:
+                raise ValueError(f"workspace_min_m {axis}={low} is not below workspace_max_m {high}")
+        return self
+
+
+class ObjectConfig(Section):
+    """An object that perception finds by its colour."""
+
+    name: Name
+    hue_deg: float = Field(ge=0, lt=360)
+    hue_tolerance_deg: float = Field(25.0, gt=0, le=90)
+    min_saturation: float = Field(0.45, ge=0, le=1)
+    min_value: float = Field(0.2, ge=0, le=1)
+
+
+class TaskConfig(Section):
+    """What is to be done, how it starts and when it counts as done."""
+
+    name: Name
+    prompt: str = Field(min_length=1, max_length=200)
+    wanted_object: Name
+    objects: list[ObjectConfig] = Field(min_length=1)
+    home_position_m: Vector3
+    orientation_xyzw: Quaternion = [1.0, 0.0, 0.0, 0.0]
+    max_decisions: int = Field(12, ge=1, le=1000)
+    reward: Literal["simulator"] = "simulator"
+    success_k: int = Field(1, ge=1, description="k of the last n estimates must say success")
+    success_n: int = Field(1, ge=1)
+    bundle: Path
+    scene_reset_s: float = Field(3.0, ge=0, description="robot time a simulated person takes")
+
+    @model_validator(mode="after")
+    def _names_agree(self) -> TaskConfig:
+        names = [item.name for item in self.objects]
+        if len(set(names)) != len(names):
+            raise ValueError(f"objects are named twice: {names}")
+        if self.wanted_object not in names:
+            raise ValueError(f"wanted_object {self.wanted_object!r} is not among objects {names}")
+        if self.success_k > self.success_n:
+            raise ValueError(f"success_k {self.success_k} is above success_n {self.success_n}")
+        return self
+
+
+class CameraConfig(Section):
+    """One camera: where it hangs and how its images are made."""
+
+    name: Name
+    width: int = Field(424, ge=16, le=1920)
+    height: int = Field(240, ge=16, le=1080)
+    mount: Literal["base", "ee"] = Field(description="frame the extrinsics refer to")
+    position_m: Vector3
+    quaternion_xyzw: Quaternion = Field(description="optical frame (z forward, x right) in mount")
+    max_age_s: float = Field(0.2, gt=0, description="older frames make no observation")
+    timeout_s: float = Field(3.0, gt=0, description="wall time without a frame when one is due")
+
+
+class CamerasConfig(Section):
+    """All cameras and what perception makes of them."""
+
+    cameras: list[CameraConfig] = Field(min_length=1)
+    workspace_min_m: Vector3
+    workspace_max_m: Vector3
+    points: int = Field(1024, ge=16, le=65536)
+    voxel_m: float = Field(0.004, gt=0, le=0.1)
+    image_width: int = Field(96, ge=16, le=512)
+    image_height: int = Field(96, ge=16, le=512)
+    realtime_rate_hz: float = Field(15.0, gt=0, le=90, description="frames per second, realtime only")
+
+
+class MethodConfig(Section):
+    """How the policy is fine-tuned (`tmrl`) or not (`base`)."""
+
+    name: Literal["tmrl", "base"] = "tmrl"
+    warmup_episodes: int = Field(20, ge=0)
+    updates_per_decision: float = Field(10.0, ge=0, le=100)
+    batch_size: int = Field(256, ge=8, le=4096)
+    hidden: int = Field(128, ge=16, le=2048)
+    critics: int = Field(5, ge=1, le=20)
+    discount: float = Field(0.95, gt=0, lt=1, description="per decision")
+    learning_rate: float = Field(1e-3, gt=0, le=0.1)
+    actor_learning_rate: float = Field(3e-4, gt=0, le=0.1)
+    target_tau: float = Field(0.01, gt=0, le=1)
+    actor_every: int = Field(2, ge=1, le=100)
+    initial_temperature: float = Field(0.01, gt=0)
+    z_bound: float = Field(1.5, gt=0, le=5)
+    success_fraction: float = Field(0.5, ge=0, le=1, description="of a batch from successes")
+    candidates: int = Field(8, ge=1, le=64, description="(z, t) proposals ranked by the critic")
+    initial_t_context: float = Field(0.1, gt=0, lt=1, description="median of the actor's first t")
+    capacity: int = Field(100_000, ge=100)
+    checkpoint_every_episodes: int = Field(10, ge=1)
+
+
+class RecorderConfig(Section):
+    """What goes into the bags."""
+
+    enabled: bool = True
+    cameras: Literal["all", "none"] = "all"
+    compression: Literal["zstd", "none"] = "zstd"
+    min_free_mb: float = Field(500.0, ge=0, description="below this no episode starts")
+
+
+class SessionConfig(Section):
+    """One run of the job."""
+
+    dir: Path = Path("sessions/latest")
+    seed: int = Field(0, ge=0, lt=2**31)
+    evaluation_episodes: int = Field(100, ge=0)
+    train_episodes: int = Field(200, ge=0)
+    max_robot_minutes: float = Field(55.0, gt=0, description="of training, resets included")
+    stop_window: int = Field(0, ge=0, description="0 = never stop early")
+    stop_success_rate: float = Field(1.0, gt=0, le=1)
+    learner_lag_episodes: int = Field(
+        1, ge=0, description="episodes the learner may be behind when simulated time can wait"
+    )
+    domain_id: int = Field(42, ge=0, le=101)
+    localhost_only: bool = True
+    torch_threads: int = Field(1, ge=1, le=64)
+    decision_timeout_s: float = Field(
+        20.0, gt=0, description="wall time without a chunk or outcome that aborts the episode"
+    )
+
+
+class Config(Section):
+    """Everything a session is made from."""
+
+    session: SessionConfig
+    robot: RobotConfig
+    safety: SafetyConfig
+    cameras: CamerasConfig
+    task: TaskConfig
+    method: MethodConfig
+    recorder: RecorderConfig = RecorderConfig()
+
+    @model_validator(mode="after")
+    def _parts_agree(self) -> Config:
+        if self.robot.simulated_operator and self.robot.kind != "sim":
+            raise ValueError("robot.simulated_operator is for robot.kind=sim; a person resets a real arm")
+        low, high = self.safety.workspace_min_m, self.safety.workspace_max_m
+        home = self.task.home_position_m
+        if not all(a <= h <= b for a, h, b in zip(low, home, high, strict=True)):
+            raise ValueError(f"task.home_position_m {home} is outside safety.workspace {low}..{high}")
+        return self

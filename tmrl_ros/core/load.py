@@ -1,0 +1,172 @@
+"""Read the configuration: one YAML file per section, then `section.key=value` overrides.
+
+Every mistake is one sentence that names the file (or the command line), the key and the value.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from tmrl_ros.core.config import Config
+from tmrl_ros.core.errors import ConfigurationError
+
+FOLDERS = {
+    "robot": "robots",
+    "safety": "safety",
+    "cameras": "cameras",
+    "task": "tasks",
+    "method": "methods",
+    "session": "session",
+    "recorder": "recorder",
+}
+DEFAULTS = {
+    "robot": "sim",
+    "safety": "panda_table",
+    "cameras": "sim_two",
+    "task": "pick_named",
+    "method": "tmrl",
+    "session": "default",
+    "recorder": "default",
+}
+
+
+def config_folder() -> Path:
+    """Folder of the YAML files: `$TMRL_CONFIG`, the checkout's, or the installed package's share."""
+    override = os.environ.get("TMRL_CONFIG")
+    candidates = [Path(override)] if override else []
+    here = Path(__file__).resolve()
+    candidates.append(here.parents[2] / "config")
+    candidates += [parent / "share" / "tmrl_ros" / "config" for parent in here.parents[2:6]]
+    for candidate in candidates:
+        if (candidate / "robots").is_dir():
+            return candidate
+    raise ConfigurationError(
+        f"No configuration folder at {candidates[0]}: set TMRL_CONFIG to the folder with robots/ and tasks/."
+    )
+
+
+def load_config(overrides: Sequence[str] = (), *, folder: Path | None = None) -> Config:
+    """Resolve the configuration from files and overrides.
+
+    Args:
+        overrides: `section=name` picks a file (`task=lift`, `robot=path/to/my.yaml`),
+            `section.key=value` sets a value (YAML syntax).
+        folder: Folder with the YAML files; `config_folder()` by default.
+
+    Raises:
+        ConfigurationError: One sentence naming file, key and value.
+    """
+    folder = folder or config_folder()
+    chosen, values = _split(overrides)
+    raw: dict[str, dict[str, Any]] = {}
+    origin: dict[str, str] = {}
+    for section, default in DEFAULTS.items():
+        raw[section], origin[section] = _read_section(folder, section, chosen.get(section, default))
+    task_session = raw["task"].pop("session", {})  # a task may carry its own training budget
+    raw["session"] = {**raw["session"], **task_session}
+    for section, key, value in values:
+        target = raw[section]
+        for part in key[:-1]:
+            step = target.get(part)
+            if not isinstance(step, dict):
+                raise ConfigurationError(f"Override {section}.{'.'.join(key)}: {part!r} is not a section.")
+            target = step
+        target[key[-1]] = value
+        origin[f"{section}.{key[-1]}"] = "the command line"
+    try:
+        return Config.model_validate(raw)
+    except ValidationError as error:
+        raise ConfigurationError(_sentence(error, origin)) from None
+
+
+def read_config(path: Path) -> Config:
+    """Read a resolved configuration, as `write_config` left it in the session folder."""
+    try:
+        return Config.model_validate(yaml.safe_load(path.read_text()))
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read ({error.strerror}): name a session's config.yaml.") from None
+    except yaml.YAMLError as error:
+        raise ConfigurationError(f"{path} is not YAML: {_one_line(error)}.") from None
+    except ValidationError as error:
+        raise ConfigurationError(_sentence(error, {"": str(path)})) from None
+
+
+def write_config(config: Config, path: Path) -> None:
+    """Print the whole resolved configuration into a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+
+
+def config_hash(config: Config) -> str:
+    """Hash of everything but where the session lies: equal hashes mean equal experiments."""
+    values = config.model_dump(mode="json")
+    values["session"].pop("dir")
+    values["session"].pop("domain_id")
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _split(overrides: Sequence[str]) -> tuple[dict[str, str], list[tuple[str, list[str], Any]]]:
+    chosen: dict[str, str] = {}
+    values: list[tuple[str, list[str], Any]] = []
+    for text in overrides:
+        key, equals, value = text.partition("=")
+        section, *rest = key.split(".")
+        if not equals or section not in DEFAULTS or not all(rest):
+            raise ConfigurationError(
+                f"Override {text!r} is not understood: write section=name or section.key=value, "
+                f"with a section of {', '.join(DEFAULTS)}."
+            )
+        if not rest:
+            chosen[section] = value
+            continue
+        try:
+            values.append((section, rest, yaml.safe_load(value)))
+        except yaml.YAMLError as error:
+            raise ConfigurationError(f"Override {text!r} has no valid value: {_one_line(error)}.") from None
+    return chosen, values
+
+
+def _read_section(folder: Path, section: str, name: str) -> tuple[dict[str, Any], str]:
+    path = Path(name) if name.endswith((".yaml", ".yml")) else folder / FOLDERS[section] / f"{name}.yaml"
+    if not path.is_file():
+        known = sorted(item.stem for item in (folder / FOLDERS[section]).glob("*.yaml"))
+        raise ConfigurationError(
+            f"{section}={name}: there is no file {path}; known are {', '.join(known) or 'none'}."
+        )
+    try:
+        content = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise ConfigurationError(f"{path} is not YAML: {_one_line(error)}.") from None
+    if content is None:
+        content = {}
+    if not isinstance(content, dict):
+        raise ConfigurationError(f"{path} must hold keys and values, not {type(content).__name__}.")
+    return content, str(path)
+
+
+def _sentence(error: ValidationError, origin: dict[str, str]) -> str:
+    first = error.errors(include_url=False)[0]
+    location = [str(part) for part in first["loc"]]
+    section = location[0] if location else ""
+    key = ".".join(location)
+    where = origin.get(".".join(location[:2]), origin.get(section, origin.get("", "the configuration")))
+    if first["type"] == "extra_forbidden":
+        return f"{where}: {key} is not a known key (value {first['input']!r})."
+    if first["type"] == "missing":
+        return f"{where}: {key} is missing."
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "value_error":
+        return f"{where}: {message}."
+    return f"{where}: {key}={first['input']!r} is wrong: {message}."
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,40 @@
+"""Names of every topic, service and action, in one place (relative: a namespace prefixes them)."""
+
+CAMERA_TRIGGER = "camera/trigger"
+OBSERVATION = "observation"
+POINTS = "points"
+ACTION_CHUNK = "action_chunk"
+RESET_CHUNK = "reset_chunk"
+CHUNK_OUTCOME = "chunk_outcome"
+ROBOT_TARGET = "robot/target"
+ROBOT_STATE = "robot/state"
+JOINT_STATES = "joint_states"
+GROUND_TRUTH = "sim/ground_truth"
+SAFETY_STATE = "safety/state"
+SAFETY_MARKERS = "safety/markers"
+REWARD = "reward"
+EPISODE = "episode"
+POLICY_PARAMETERS = "policy/parameters"
+LEARNER_STATUS = "learner/status"
+
+RESET_SCENE = "robot/reset_scene"
+STOP = "safety_supervisor/stop"
+RESET = "safety_supervisor/reset"
+LABEL_EPISODE = "episode_manager/label_episode"
+INFER = "policy/infer"
+RUN_EPISODES = "episode_manager/run_episodes"
+
+
+def color(camera: str) -> str:
+    """Colour image topic of a camera (realsense2_camera naming)."""
+    return f"camera/{camera}/color/image_raw"
+
+
+def depth(camera: str) -> str:
+    """Depth aligned to colour, 16UC1, millimetres."""
+    return f"camera/{camera}/aligned_depth_to_color/image_raw"
+
+
+def camera_info(camera: str) -> str:
+    """Intrinsics of the colour image, which the aligned depth shares."""
+    return f"camera/{camera}/color/camera_info"
