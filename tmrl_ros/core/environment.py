@@ -1,0 +1,32 @@
+"""Environment of the graph's processes: DDS domain, discovery on this machine only, transport, threads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tmrl_ros.core.config import Config
+from tmrl_ros.core.load import config_folder
+
+
+def node_environment(config: Config) -> dict[str, str]:
+    """Variables every process of the graph must start with.
+
+    Images do not fit Fast DDS's default shared-memory segment and would be lost without a word, so the
+    transport is always named. Discovery stays on this machine unless `session.localhost_only` is off.
+    """
+    threads = str(config.session.torch_threads)
+    return {
+        "ROS_DOMAIN_ID": str(config.session.domain_id),
+        "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST" if config.session.localhost_only else "SUBNET",
+        "RMW_IMPLEMENTATION": "rmw_fastrtps_cpp",
+        "FASTRTPS_DEFAULT_PROFILES_FILE": str(dds_profile()),
+        "OMP_NUM_THREADS": threads,
+        "MKL_NUM_THREADS": threads,
+        "OPENBLAS_NUM_THREADS": threads,
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def dds_profile() -> Path:
+    """Fast DDS profile with a shared-memory segment that holds images."""
+    return config_folder() / "dds" / "fastdds.xml"

@@ -1,0 +1,86 @@
+"""What every node shares: its configuration parameter, QoS, and a main that starts and stops cleanly."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import rclpy
+from rcl_interfaces.msg import ParameterDescriptor
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+
+from tmrl_ros.core.config import Config
+from tmrl_ros.core.errors import OperatorError
+from tmrl_ros.core.load import load_config, read_config
+
+RELIABLE = QoSProfile(
+    depth=10, history=HistoryPolicy.KEEP_LAST, reliability=ReliabilityPolicy.RELIABLE
+)
+LATCHED = QoSProfile(
+    depth=1,
+    history=HistoryPolicy.KEEP_LAST,
+    reliability=ReliabilityPolicy.RELIABLE,
+    durability=DurabilityPolicy.TRANSIENT_LOCAL,
+)
+IMAGES = QoSProfile(
+    depth=5, history=HistoryPolicy.KEEP_LAST, reliability=ReliabilityPolicy.RELIABLE
+)
+
+EXIT_BAD_INPUT = 2
+
+
+class ConfiguredNode(Node):  # type: ignore[misc]
+    """A node whose one parameter, `config_file`, names the session's resolved configuration."""
+
+    def __init__(self, name: str, *, config: Config | None = None) -> None:
+        """Read the configuration from the parameter unless `config` is given (tests)."""
+        super().__init__(name)
+        self.declare_parameter(
+            "config_file",
+            "",
+            ParameterDescriptor(description="resolved config.yaml of the session", read_only=True),
+        )
+        path = str(self.get_parameter("config_file").value)
+        self.config = config or (read_config(Path(path)) if path else load_config())
+
+    @property
+    def session_dir(self) -> Path:
+        """Folder of the session."""
+        return self.config.session.dir
+
+
+def run_node(make: Callable[[], Node], args: list[str] | None = None) -> int:
+    """Spin one node on a single thread until SIGINT, SIGTERM or shutdown; return the exit code.
+
+    A bad configuration or bundle is printed as one sentence and ends with exit code 2.
+    `close()` of the node, if it has one, runs on the way out.
+    """
+    rclpy.init(args=args if args is not None else sys.argv)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    node: Node | None = None
+    executor = SingleThreadedExecutor()
+    try:
+        node = make()
+        executor.add_node(node)
+        executor.spin()
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    except OperatorError as error:
+        print(f"{error}", file=sys.stderr, flush=True)
+        return EXIT_BAD_INPUT
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+        close = getattr(node, "close", None)
+        if callable(close):
+            close()
+        executor.shutdown(timeout_sec=0.5)
+        if node is not None:
+            node.destroy_node()
+        rclpy.try_shutdown()
+    return 0
