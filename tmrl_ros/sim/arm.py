@@ -1,0 +1,131 @@
+"""The arm's controller: from a target pose per control period to actuators at the physics rate."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tmrl_ros.sim.engine import mujoco
+from tmrl_ros.sim.kinematics import VELOCITY_LIMITS, Q_NOMINAL, ArmKinematics, Pose
+from tmrl_ros.sim.kinematics import xyzw_from_wxyz
+
+Array = NDArray[np.float64]
+
+SPEED_FRACTION = 0.9
+"""Share of the joint velocity limits that a reference may use."""
+GRIPPER_SPEED_M_S = 0.10
+"""Width per second; a Franka Hand moves each finger at up to 50 mm/s."""
+GRIPPER_OPEN_M = 0.08
+RAMPS_PER_PERIOD = 5
+"""Set points per control period; the actuators' own filter smooths between them at every step."""
+
+
+class ArmDriver:
+    """Tracks target poses with joint position servos that behave as springs.
+
+    The reference is found by inverse kinematics once per control period and ramped linearly over
+    it; servo stiffness gives the compliance (some 3 to 6 N/mm at the tool).
+    """
+
+    def __init__(
+        self, model: mujoco.MjModel, data: mujoco.MjData, *, control_period_s: float
+    ) -> None:
+        self._model, self._data = model, data
+        self._kinematics = ArmKinematics()
+        self._period_s = control_period_s
+        self._steps_per_ramp = round(control_period_s / model.opt.timestep / RAMPS_PER_PERIOD)
+        self._tcp = model.site("tcp").id
+        self._q_reference = Q_NOMINAL.copy()
+        self._width_reference_m = GRIPPER_OPEN_M
+        self._jacobian = np.zeros((6, model.nv))
+
+    @property
+    def gripper_width_m(self) -> float:
+        """Opening between the finger pads."""
+        return float(self._data.qpos[7] + self._data.qpos[8])
+
+    def solve_home(self, position_m: Array, quaternion_xyzw: Array) -> Array:
+        """Joint angles of a home pose.
+
+        Raises:
+            ValueError: The pose is out of reach.
+        """
+        q = self._kinematics.inverse(
+            position_m, quaternion_xyzw, start=Q_NOMINAL, iterations=300, tolerance=1e-7
+        )
+        miss_m = float(np.linalg.norm(self._kinematics.forward(q).position_m - position_m))
+        if miss_m > 1e-3:
+            raise ValueError(
+                f"Home position {position_m.tolist()} is out of the arm's reach by {miss_m:.3f} m."
+            )
+        return q
+
+    def place_at(self, q: Array) -> None:
+        """Put the arm at rest at joint angles (7,), servos included."""
+        self._data.qpos[:7] = q
+        self._data.qvel[:] = 0.0
+        self._data.act[:7] = q
+        self._data.ctrl[:7] = q
+        self._q_reference = q.copy()
+
+    def open_gripper_by_hand(self) -> None:
+        """Open the fingers at once, as a person freeing an object does."""
+        self._data.qpos[7:9] = GRIPPER_OPEN_M / 2
+        self._data.qvel[7:9] = 0.0
+        self._width_reference_m = GRIPPER_OPEN_M
+        self._data.ctrl[7] = GRIPPER_OPEN_M / 2
+
+    def track(self, position_m: Array, quaternion_xyzw: Array, width_m: float) -> None:
+        """Advance one control period towards a target."""
+        wanted = self._kinematics.inverse(
+            position_m, quaternion_xyzw, start=self._q_reference, iterations=2
+        )
+        move = wanted - self._q_reference
+        allowed = SPEED_FRACTION * VELOCITY_LIMITS * self._period_s
+        # One factor for all joints keeps the direction of the motion.
+        move /= max(1.0, float(np.max(np.abs(move) / allowed)))
+        start, start_width_m = self._q_reference, self._width_reference_m
+        self._q_reference = start + move
+        widen = np.clip(width_m, 0.0, GRIPPER_OPEN_M) - start_width_m
+        widest = GRIPPER_SPEED_M_S * self._period_s
+        self._width_reference_m = start_width_m + float(np.clip(widen, -widest, widest))
+        for ramp in range(1, RAMPS_PER_PERIOD + 1):
+            share = ramp / RAMPS_PER_PERIOD
+            self._data.ctrl[:7] = start + share * move
+            self._data.ctrl[7] = 0.5 * (
+                start_width_m + share * (self._width_reference_m - start_width_m)
+            )
+            mujoco.mj_step(self._model, self._data, self._steps_per_ramp)
+        # mj_step leaves body poses one physics step behind the joints.
+        mujoco.mj_kinematics(self._model, self._data)
+        mujoco.mj_comPos(self._model, self._data)
+        mujoco.mj_camlight(self._model, self._data)
+
+    def measured_pose(self) -> Pose:
+        """Pose of the tool centre point."""
+        quaternion = np.zeros(4)
+        mujoco.mju_mat2Quat(quaternion, self._data.site_xmat[self._tcp])
+        return Pose(
+            position_m=self._data.site_xpos[self._tcp].copy(),
+            quaternion_xyzw=xyzw_from_wxyz(quaternion),
+        )
+
+    def measured_twist(self) -> Array:
+        """Linear and angular velocity of the tool centre point (6,)."""
+        twist: Array = self._update_jacobian() @ self._data.qvel[:7]
+        return twist
+
+    def external_wrench(self) -> Array:
+        """Force and torque on the tool that explain the joint torques of contacts (6,).
+
+        As the robot itself does it: least squares over J^T F = tau_external.
+        """
+        jacobian = self._update_jacobian()
+        torque = self._data.qfrc_constraint[:7]
+        # Damped, so that a posture near a singularity gives no absurd force.
+        gram = jacobian @ jacobian.T + 1e-4 * np.eye(6)
+        wrench: Array = np.linalg.solve(gram, jacobian @ torque)
+        return wrench
+
+    def _update_jacobian(self) -> Array:
+        jacobian = self._jacobian
+        mujoco.mj_jacSite(self._model, self._data, jacobian[:3], jacobian[3:], self._tcp)
+        return jacobian[:, :7]
