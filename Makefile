@@ -1,0 +1,92 @@
+# make setup      environment in .venv, messages built; a second run does nothing
+# make test       everything continuous integration checks
+# make finetune   ARGS="task=lift session.seed=1"   or   RESUME=sessions/<name>
+# make pretrain, make collect                       ARGS as in `tmrl pretrain --help`
+# make lint, make clean
+
+SHELL := /bin/sh
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+STAMPS := $(VENV)/.stamps
+ARGS ?=
+RESUME ?=
+PIP_ARGS ?=
+
+MESSAGE_PACKAGES := $(patsubst %/pyproject.toml,%,$(wildcard tmrl_msgs/pyproject.toml tmrl_msgs_tf2/pyproject.toml))
+MESSAGE_FILES := $(foreach package,$(MESSAGE_PACKAGES),$(wildcard $(package)/*.* $(package)/msg/*.msg $(package)/srv/*.srv $(package)/action/*.action))
+# Files that `ros2 launch tmrl_ros ...` looks for in the environment.
+SHARED := package.xml launch config urdf bundles
+LIST_NODES := from importlib.metadata import distribution; print(*(e.name for e in distribution("tmrl_ros").entry_points if ".nodes." in e.value))
+
+# Variables of a sourced ROS, or of the environment this was started from, must not reach this one's Python.
+unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE LD_LIBRARY_PATH AMENT_PREFIX_PATH PYTHONPATH
+
+.PHONY: setup test lint finetune pretrain collect clean
+.DEFAULT_GOAL := setup
+
+setup: $(STAMPS)/package
+
+$(STAMPS)/python:
+	@command -v $(PYTHON) >/dev/null 2>&1 && $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "Python 3.11 with venv is missing: install python3.11, python3.11-venv and python3.11-dev, or name it with PYTHON=/path/to/python3.11." >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { \
+	  echo "$(PYTHON) is not Python 3.11, for which the messages are built: name another with PYTHON=/path/to/python3.11." >&2; exit 1; }
+	@command -v c++ >/dev/null 2>&1 || { \
+	  echo "A C++ compiler is missing, which builds the messages: install build-essential (or gcc and g++)." >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/requirements: requirements.txt | $(STAMPS)/python
+	@echo "Installing the libraries of requirements.txt ..."
+	@$(PIP) install $(PIP_ARGS) -r requirements.txt
+	@touch $@
+
+$(STAMPS)/messages: $(MESSAGE_FILES) $(STAMPS)/requirements
+	@echo "Building $(MESSAGE_PACKAGES) (about a minute) ..."
+	@for package in $(MESSAGE_PACKAGES); do $(PIP) install $(PIP_ARGS) --force-reinstall --no-deps ./$$package || exit 1; done
+	@touch $@
+
+# The package itself runs from the checkout. pip leaves launch files and configuration out of such an
+# installation, so the places where ros2 looks point at the checkout as well.
+$(STAMPS)/package: setup.py pyproject.toml package.xml $(STAMPS)/messages
+	@$(PIP) install $(PIP_ARGS) --no-deps --no-build-isolation --editable .
+	@mkdir -p $(VENV)/share/tmrl_ros $(VENV)/share/ament_index/resource_index/packages $(VENV)/lib/tmrl_ros
+	@cp resource/tmrl_ros $(VENV)/share/ament_index/resource_index/packages/tmrl_ros
+	@for item in $(SHARED); do ln -sfn ../../../$$item $(VENV)/share/tmrl_ros/$$item; done
+	@for node in $$($(BIN)/python -c '$(LIST_NODES)'); do ln -sfn ../../bin/$$node $(VENV)/lib/tmrl_ros/$$node; done
+	@$(MAKE) --no-print-directory --silent graphics
+	@touch $@
+
+# Rendering works without OpenGL, only slower; so this never fails.
+.PHONY: graphics
+graphics:
+	@if $(BIN)/python -c 'import ctypes.util as c, sys; sys.exit(not (c.find_library("EGL") or c.find_library("OSMesa")))'; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1 && \
+	  { timeout 120 apt-get install -y --no-install-recommends libegl1 libgl1-mesa-dri || \
+	    { timeout 120 apt-get update && timeout 120 apt-get install -y --no-install-recommends libegl1 libgl1-mesa-dri; }; } >/dev/null 2>&1; then \
+	  echo "Installed libegl1 and libgl1-mesa-dri, with which the simulated cameras are fast."; \
+	else \
+	  echo "Neither libEGL nor libOSMesa is installed: the simulated cameras work, but slowly; install libegl1 and libgl1-mesa-dri to speed them up."; \
+	fi
+
+lint: setup
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --check --quiet . || { echo "Some files are not formatted: run $(BIN)/ruff format ." >&2; exit 1; }
+	@$(BIN)/mypy
+
+test: lint
+	@$(BIN)/python -m pytest -q
+
+finetune: setup
+	@exec $(BIN)/tmrl finetune $(if $(RESUME),--resume "$(RESUME)") $(ARGS)
+
+pretrain: setup
+	@exec $(BIN)/tmrl pretrain $(ARGS)
+
+collect: setup
+	@exec $(BIN)/tmrl collect $(ARGS)
+
+clean:
+	@rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
