@@ -4,8 +4,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tmrl_ros.sim.engine import mujoco
-from tmrl_ros.sim.kinematics import VELOCITY_LIMITS, Q_NOMINAL, ArmKinematics, Pose
-from tmrl_ros.sim.kinematics import xyzw_from_wxyz
+from tmrl_ros.sim.kinematics import (
+    DAMPING,
+    Q_NOMINAL,
+    VELOCITY_LIMITS,
+    ArmKinematics,
+    Pose,
+    xyzw_from_wxyz,
+)
 
 Array = NDArray[np.float64]
 
@@ -16,6 +22,7 @@ GRIPPER_SPEED_M_S = 0.10
 GRIPPER_OPEN_M = 0.08
 RAMPS_PER_PERIOD = 5
 """Set points per control period; the actuators' own filter smooths between them at every step."""
+_FULL_STATE = mujoco.mjtState.mjSTATE_INTEGRATION.value
 
 
 class ArmDriver:
@@ -108,24 +115,29 @@ class ArmDriver:
             quaternion_xyzw=xyzw_from_wxyz(quaternion),
         )
 
-    def measured_twist(self) -> Array:
-        """Linear and angular velocity of the tool centre point (6,)."""
-        twist: Array = self._update_jacobian() @ self._data.qvel[:7]
-        return twist
+    def twist_and_wrench(self) -> tuple[Array, Array]:
+        """Velocity of the tool centre point (6,) and the wrench acting on it (6,).
 
-    def external_wrench(self) -> Array:
-        """Force and torque on the tool that explain the joint torques of contacts (6,).
-
-        As the robot itself does it: least squares over J^T F = tau_external.
+        The wrench is estimated as the robot itself does it: the least-squares solution of
+        J^T F = tau over the joint torques that contacts cause.
         """
-        jacobian = self._update_jacobian()
+        mujoco.mj_jacSite(
+            self._model, self._data, self._jacobian[:3], self._jacobian[3:], self._tcp
+        )
+        jacobian = self._jacobian[:, :7]
         torque = self._data.qfrc_constraint[:7]
         # Damped, so that a posture near a singularity gives no absurd force.
-        gram = jacobian @ jacobian.T + 1e-4 * np.eye(6)
-        wrench: Array = np.linalg.solve(gram, jacobian @ torque)
-        return wrench
+        wrench = np.linalg.solve(jacobian @ jacobian.T + DAMPING, jacobian @ torque)
+        return jacobian @ self._data.qvel[:7], wrench
 
-    def _update_jacobian(self) -> Array:
-        jacobian = self._jacobian
-        mujoco.mj_jacSite(self._model, self._data, jacobian[:3], jacobian[3:], self._tcp)
-        return jacobian[:, :7]
+    def snapshot(self) -> tuple[Array, Array, float]:
+        """Everything the next step depends on."""
+        state = np.zeros(mujoco.mj_stateSize(self._model, _FULL_STATE))
+        mujoco.mj_getState(self._model, self._data, state, _FULL_STATE)
+        return state, self._q_reference.copy(), self._width_reference_m
+
+    def restore(self, snapshot: tuple[Array, Array, float]) -> None:
+        """Go back to a snapshot."""
+        state, self._q_reference, self._width_reference_m = snapshot
+        mujoco.mj_setState(self._model, self._data, state, _FULL_STATE)
+        mujoco.mj_forward(self._model, self._data)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tmrl_ros.sim.arm import ArmDriver
 from tmrl_ros.sim.cameras import CameraModel, CameraName, Frame, SimulatedCameras
-from tmrl_ros.sim.contacts import scene_view
+from tmrl_ros.sim.contacts import SceneObserver
 from tmrl_ros.sim.engine import mujoco
 from tmrl_ros.sim.rendering import RendererName
 from tmrl_ros.sim.scene import build_model
@@ -111,6 +111,7 @@ class SimulatedCell:
         self._model = build_model(self.task)
         self._data = mujoco.MjData(self._model)
         self._arm = ArmDriver(self._model, self._data, control_period_s=CONTROL_PERIOD_S)
+        self._observer = SceneObserver(self._model, self._data, self.task)
         self._steps = 0
         self._home_q = self._arm.solve_home(
             np.array(self.task.home_position_m), np.array(self.task.home_quaternion_xyzw)
@@ -148,7 +149,7 @@ class SimulatedCell:
         """
         if region not in ("start", "demo"):
             raise ValueError(f"Unknown region '{region}'; choose 'start' or 'demo'.")
-        before = (self._data.qpos.copy(), self._data.qvel.copy())
+        before = self._arm.snapshot()
         if home_arm:
             mujoco.mj_resetData(self._model, self._data)
             self._arm.place_at(self._home_q)
@@ -168,10 +169,9 @@ class SimulatedCell:
             )
             joint.qvel[:] = 0.0
         mujoco.mj_forward(self._model, self._data)
-        view = scene_view(self._model, self._data, self.task)
+        view = self._observer.look()
         if view.blocked:
-            self._data.qpos[:], self._data.qvel[:] = before
-            mujoco.mj_forward(self._model, self._data)
+            self._arm.restore(before)
             raise SceneBlockedError(
                 f"The arm stands where '{sorted(view.blocked)[0]}' was to be placed (seed {seed}); "
                 "move the arm home first, or reset with home_arm=True."
@@ -204,6 +204,7 @@ class SimulatedCell:
         """Measure the robot."""
         arm, data = self._arm, self._data
         pose = arm.measured_pose()
+        twist, wrench = arm.twist_and_wrench()
         return CellState(
             stamp_s=self.time_s,
             q=data.qpos[:7].copy(),
@@ -211,14 +212,14 @@ class SimulatedCell:
             tau=data.qfrc_actuator[:7] + data.qfrc_gravcomp[:7],
             ee_position_m=pose.position_m,
             ee_quaternion_xyzw=pose.quaternion_xyzw,
-            ee_twist=arm.measured_twist(),
-            external_wrench=arm.external_wrench(),
+            ee_twist=twist,
+            external_wrench=wrench,
             gripper_width_m=arm.gripper_width_m,
         )
 
     def ground_truth(self) -> GroundTruth:
         """Judge the task and look up where everything is."""
-        view = scene_view(self._model, self._data, self.task)
+        view = self._observer.look()
         verdict = self.task.evaluate(view.scene)
         return GroundTruth(
             success=verdict.success,

@@ -22,6 +22,7 @@ STEP_CHANGE_M = 0.006
 NOISY_STEP_M = 0.0248
 """Largest move of the target with noise on it: below 0.5 m/s."""
 HOVER_M, CARRY_M = 0.09, 0.13
+LOWEST_M = 0.014
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +99,8 @@ class ScriptedExpert:
         move = output - self._last_output
         move *= min(1.0, NOISY_STEP_M / max(float(np.linalg.norm(move)), 1e-9))
         self._command, self._last_output = command, self._last_output + move
+        # Noise must not push the fingers into the table.
+        self._last_output[2] = max(float(self._last_output[2]), LOWEST_M)
         return self._last_output.copy(), np.array(GRIPPER_DOWN_XYZW), width_m
 
     def _goal(self, state: "CellState", truth: "GroundTruth") -> tuple[Array, float]:

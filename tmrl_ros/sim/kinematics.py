@@ -1,5 +1,6 @@
 """Kinematics of the simulated arm: forward, Jacobian, damped inverse within joint limits."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,11 +18,14 @@ Q_NOMINAL = np.array([0.0, -0.4, 0.0, -2.4, 0.0, 2.0, 0.785398163])
 VELOCITY_LIMITS = np.array([2.175, 2.175, 2.175, 2.175, 2.61, 2.61, 2.61])
 """Panda joint velocity limits, rad/s (panda.urdf)."""
 LIMIT_MARGIN_RAD = 0.02
+DAMPING = 1e-4 * np.eye(6)
+_TO_XYZW, _TO_WXYZ = np.array([1, 2, 3, 0]), np.array([3, 0, 1, 2])
 
 
 def xyzw_from_wxyz(quaternion: Array) -> Array:
     """Reorder a MuJoCo quaternion (w first) to the ROS order (w last)."""
-    return np.roll(quaternion, -1)
+    reordered: Array = quaternion[_TO_XYZW]
+    return reordered
 
 
 def wxyz_from_xyzw(quaternion: Array) -> Array:
@@ -30,10 +34,11 @@ def wxyz_from_xyzw(quaternion: Array) -> Array:
     Raises:
         ValueError: It is not a rotation: not finite, or of length zero.
     """
-    norm = float(np.linalg.norm(quaternion))
-    if not np.isfinite(norm) or norm < 1e-6:
+    norm = math.sqrt(float(quaternion @ quaternion))
+    if not math.isfinite(norm) or norm < 1e-6:
         raise ValueError(f"Orientation {quaternion.tolist()} is not a quaternion (x, y, z, w).")
-    return np.roll(quaternion, 1) / norm
+    reordered: Array = quaternion[_TO_WXYZ] / norm
+    return reordered
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +59,8 @@ class ArmKinematics:
         ranges = self._model.jnt_range[:7]
         self.lower: Array = ranges[:, 0].copy()
         self.upper: Array = ranges[:, 1].copy()
+        self._lowest = self.lower + LIMIT_MARGIN_RAD
+        self._highest = self.upper - LIMIT_MARGIN_RAD
         self._jacobian = np.zeros((6, self._model.nv))
         self._quaternion = np.zeros(4)
         self._error_quaternion = np.zeros(4)
@@ -98,12 +105,11 @@ class ArmKinematics:
                 self._model, self._data, self._jacobian[:3], self._jacobian[3:], self._tcp
             )
             jacobian = self._jacobian[:, :7]
-            damped = jacobian @ jacobian.T
-            damped[np.diag_indices(6)] += 1e-4
+            damped = jacobian @ jacobian.T + DAMPING
             posture = 0.05 * (Q_NOMINAL - q)
             # The posture acts in the null space only: J (I - J^+ J) p = 0.
             step = posture + jacobian.T @ np.linalg.solve(damped, error - jacobian @ posture)
-            q = np.clip(q + step, self.lower + LIMIT_MARGIN_RAD, self.upper - LIMIT_MARGIN_RAD)
+            q = np.minimum(np.maximum(q + step, self._lowest), self._highest)
             if float(error @ error) < tolerance**2:
                 break
         return q
@@ -120,7 +126,8 @@ class ArmKinematics:
         self._quaternion[1:] *= -1.0
         mujoco.mju_mulQuat(self._error_quaternion, target_wxyz, self._quaternion)
         mujoco.mju_quat2Vel(self._error[3:], self._error_quaternion, 1.0)
-        self._error[:3] = position * min(1.0, 0.1 / max(float(np.linalg.norm(position)), 1e-9))
-        turn = float(np.linalg.norm(self._error[3:]))
-        self._error[3:] *= min(1.0, 0.5 / max(turn, 1e-9))
+        distance_m = math.sqrt(float(position @ position))
+        self._error[:3] = position * min(1.0, 0.1 / max(distance_m, 1e-9))
+        turn_rad = math.sqrt(float(self._error[3:] @ self._error[3:]))
+        self._error[3:] *= min(1.0, 0.5 / max(turn_rad, 1e-9))
         return self._error

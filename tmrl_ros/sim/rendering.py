@@ -71,7 +71,7 @@ def _open_context(backend: str, size: tuple[int, int]) -> Any:
     advice = "choose renderer='ray', which needs no OpenGL"
     if ctypes.util.find_library(_LIBRARIES[backend]) is None:
         raise RendererUnavailableError(
-            f"Renderer '{backend}': the library lib{_LIBRARIES[backend]} is not installed; {advice}."
+            f"Renderer '{backend}': no lib{_LIBRARIES[backend]} on this machine; {advice}."
         )
     platform = os.environ.get("PYOPENGL_PLATFORM")
     try:
