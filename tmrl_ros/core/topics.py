@@ -16,6 +16,8 @@ REWARD = "reward"
 EPISODE = "episode"
 POLICY_PARAMETERS = "policy/parameters"
 LEARNER_STATUS = "learner/status"
+RECORDER_STATUS = "recorder/status"
+MANAGER_STATUS = "episode_manager/status"
 
 RESET_SCENE = "robot/reset_scene"
 STOP = "safety_supervisor/stop"

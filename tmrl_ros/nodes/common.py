@@ -26,6 +26,14 @@ LATCHED = QoSProfile(
     reliability=ReliabilityPolicy.RELIABLE,
     durability=DurabilityPolicy.TRANSIENT_LOCAL,
 )
+# Late joiners get the newest, and a subscriber that is busy for a while still gets every change: with
+# LATCHED, four quick changes reach a busy subscriber as one.
+EVENTS = QoSProfile(
+    depth=10,
+    history=HistoryPolicy.KEEP_LAST,
+    reliability=ReliabilityPolicy.RELIABLE,
+    durability=DurabilityPolicy.TRANSIENT_LOCAL,
+)
 IMAGES = QoSProfile(
     depth=5, history=HistoryPolicy.KEEP_LAST, reliability=ReliabilityPolicy.RELIABLE
 )
@@ -57,7 +65,8 @@ def run_node(make: Callable[[], Node], args: list[str] | None = None) -> int:
     """Spin one node on a single thread until SIGINT, SIGTERM or shutdown; return the exit code.
 
     A bad configuration or bundle is printed as one sentence and ends with exit code 2.
-    `close()` of the node, if it has one, runs on the way out.
+    `close()` of the node, if it has one, runs on the way out. A node that decides about the exit code
+    itself has an attribute `exit_code`.
     """
     rclpy.init(args=args if args is not None else sys.argv)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -83,4 +92,4 @@ def run_node(make: Callable[[], Node], args: list[str] | None = None) -> int:
         if node is not None:
             node.destroy_node()
         rclpy.try_shutdown()
-    return 0
+    return int(getattr(node, "exit_code", 0))
