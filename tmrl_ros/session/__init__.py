@@ -1,0 +1,1 @@
+"""A session without ROS: episodes, the schedule of phases, statistics, the report."""
