@@ -27,6 +27,7 @@ unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE LD_LIBRARY_PATH AMENT_PREFIX_PATH PYTHON
 .DEFAULT_GOAL := setup
 
 setup: $(STAMPS)/package
+	@:
 
 $(STAMPS)/python:
 	@command -v $(PYTHON) >/dev/null 2>&1 && $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
@@ -35,7 +36,7 @@ $(STAMPS)/python:
 	  echo "$(PYTHON) is not Python 3.11, for which the messages are built: name another with PYTHON=/path/to/python3.11." >&2; exit 1; }
 	@command -v c++ >/dev/null 2>&1 || { \
 	  echo "A C++ compiler is missing, which builds the messages: install build-essential (or gcc and g++)." >&2; exit 1; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
 	@mkdir -p $(STAMPS) && touch $@
 
 $(STAMPS)/requirements: requirements.txt | $(STAMPS)/python

@@ -1,7 +1,8 @@
 """The configuration of a session: what may be written in the YAML files, with units and ranges.
 
-A session is put together from one file per room (`config/robots/sim.yaml`, `config/tasks/lift.yaml`, ...).
-`load.py` reads and overrides them; every node gets the resolved whole and reads only its own section.
+A session is put together from one file per room (`config/robots/sim.yaml`,
+`config/tasks/lift.yaml`, ...). `load.py` reads and overrides them; every node gets the resolved whole
+and reads only its own section.
 """
 
 from __future__ import annotations
@@ -62,7 +63,9 @@ class SafetyConfig(Section):
     def _box_has_volume(self) -> SafetyConfig:
         for axis, low, high in zip("xyz", self.workspace_min_m, self.workspace_max_m, strict=True):
             if low >= high:
-                raise ValueError(f"workspace_min_m {axis}={low} is not below workspace_max_m {high}")
+                raise ValueError(
+                    f"workspace_min_m {axis}={low} is not below workspace_max_m {high}"
+                )
         return self
 
 
@@ -127,7 +130,9 @@ class CamerasConfig(Section):
     voxel_m: float = Field(0.004, gt=0, le=0.1)
     image_width: int = Field(96, ge=16, le=512)
     image_height: int = Field(96, ge=16, le=512)
-    realtime_rate_hz: float = Field(15.0, gt=0, le=90, description="frames per second, realtime only")
+    realtime_rate_hz: float = Field(
+        15.0, gt=0, le=90, description="frames per second, realtime only"
+    )
 
 
 class MethodConfig(Section):
@@ -197,9 +202,13 @@ class Config(Section):
     @model_validator(mode="after")
     def _parts_agree(self) -> Config:
         if self.robot.simulated_operator and self.robot.kind != "sim":
-            raise ValueError("robot.simulated_operator is for robot.kind=sim; a person resets a real arm")
+            raise ValueError(
+                "robot.simulated_operator is for robot.kind=sim; a person resets a real arm"
+            )
         low, high = self.safety.workspace_min_m, self.safety.workspace_max_m
         home = self.task.home_position_m
         if not all(a <= h <= b for a, h, b in zip(low, home, high, strict=True)):
-            raise ValueError(f"task.home_position_m {home} is outside safety.workspace {low}..{high}")
+            raise ValueError(
+                f"task.home_position_m {home} is outside safety.workspace {low}..{high}"
+            )
         return self

@@ -1,4 +1,4 @@
-"""Environment of the graph's processes: DDS domain, discovery on this machine only, transport, threads."""
+"""Environment of the graph's processes: DDS domain, reach of discovery, transport, threads."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from tmrl_ros.core.load import config_folder
 def node_environment(config: Config) -> dict[str, str]:
     """Variables every process of the graph must start with.
 
-    Images do not fit Fast DDS's default shared-memory segment and would be lost without a word, so the
-    transport is always named. Discovery stays on this machine unless `session.localhost_only` is off.
+    Images do not fit Fast DDS's default shared-memory segment and would be lost without a word, so
+    the transport is always named. Nothing leaves this machine unless `session.localhost_only` is
+    off.
     """
     threads = str(config.session.torch_threads)
     return {

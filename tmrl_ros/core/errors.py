@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class OperatorError(Exception):
-    """What is wrong, which value, where it came from and what to do; the command line prints it as is."""
+    """What is wrong, which value, where it came from and what to do; printed as it is."""
 
 
 class ConfigurationError(OperatorError):

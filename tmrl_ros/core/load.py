@@ -39,7 +39,7 @@ DEFAULTS = {
 
 
 def config_folder() -> Path:
-    """Folder of the YAML files: `$TMRL_CONFIG`, the checkout's, or the installed package's share."""
+    """Folder of the YAML files: `$TMRL_CONFIG`, the checkout's, or the installed package's."""
     override = os.environ.get("TMRL_CONFIG")
     candidates = [Path(override)] if override else []
     here = Path(__file__).resolve()
@@ -49,7 +49,8 @@ def config_folder() -> Path:
         if (candidate / "robots").is_dir():
             return candidate
     raise ConfigurationError(
-        f"No configuration folder at {candidates[0]}: set TMRL_CONFIG to the folder with robots/ and tasks/."
+        f"No configuration folder at {candidates[0]}: set TMRL_CONFIG to the folder with robots/ "
+        "and tasks/."
     )
 
 
@@ -77,7 +78,9 @@ def load_config(overrides: Sequence[str] = (), *, folder: Path | None = None) ->
         for part in key[:-1]:
             step = target.get(part)
             if not isinstance(step, dict):
-                raise ConfigurationError(f"Override {section}.{'.'.join(key)}: {part!r} is not a section.")
+                raise ConfigurationError(
+                    f"Override {section}.{'.'.join(key)}: {part!r} is not a section."
+                )
             target = step
         target[key[-1]] = value
         origin[f"{section}.{key[-1]}"] = "the command line"
@@ -87,12 +90,41 @@ def load_config(overrides: Sequence[str] = (), *, folder: Path | None = None) ->
         raise ConfigurationError(_sentence(error, origin)) from None
 
 
+def change_config(config: Config, overrides: Sequence[str], allowed: Sequence[str]) -> Config:
+    """Set values in a resolved configuration.
+
+    Args:
+        config: What a session was started with.
+        overrides: `section.key=value`, as in `load_config`.
+        allowed: Keys that may be set, e.g. `session.train_episodes`.
+
+    Raises:
+        ConfigurationError: One sentence naming the override, also when its key is not allowed.
+    """
+    raw = config.model_dump(mode="json")
+    chosen, values = _split(overrides)
+    for name in [*chosen, *(f"{section}.{'.'.join(key)}" for section, key, _ in values)]:
+        if name not in allowed:
+            raise ConfigurationError(
+                f"{name} cannot change in a session that has begun, only {', '.join(allowed)} can: "
+                "leave it out, or start a new session."
+            )
+    for section, key, value in values:
+        raw[section][key[0]] = value
+    try:
+        return Config.model_validate(raw)
+    except ValidationError as error:
+        raise ConfigurationError(_sentence(error, {"": "the command line"})) from None
+
+
 def read_config(path: Path) -> Config:
     """Read a resolved configuration, as `write_config` left it in the session folder."""
     try:
         return Config.model_validate(yaml.safe_load(path.read_text()))
     except OSError as error:
-        raise ConfigurationError(f"{path} cannot be read ({error.strerror}): name a session's config.yaml.") from None
+        raise ConfigurationError(
+            f"{path} cannot be read ({error.strerror}): name a session's config.yaml."
+        ) from None
     except yaml.YAMLError as error:
         raise ConfigurationError(f"{path} is not YAML: {_one_line(error)}.") from None
     except ValidationError as error:
@@ -130,12 +162,15 @@ def _split(overrides: Sequence[str]) -> tuple[dict[str, str], list[tuple[str, li
         try:
             values.append((section, rest, yaml.safe_load(value)))
         except yaml.YAMLError as error:
-            raise ConfigurationError(f"Override {text!r} has no valid value: {_one_line(error)}.") from None
+            raise ConfigurationError(
+                f"Override {text!r} has no valid value: {_one_line(error)}."
+            ) from None
     return chosen, values
 
 
 def _read_section(folder: Path, section: str, name: str) -> tuple[dict[str, Any], str]:
-    path = Path(name) if name.endswith((".yaml", ".yml")) else folder / FOLDERS[section] / f"{name}.yaml"
+    is_file = name.endswith((".yaml", ".yml"))
+    path = Path(name) if is_file else folder / FOLDERS[section] / f"{name}.yaml"
     if not path.is_file():
         known = sorted(item.stem for item in (folder / FOLDERS[section]).glob("*.yaml"))
         raise ConfigurationError(
@@ -157,7 +192,8 @@ def _sentence(error: ValidationError, origin: dict[str, str]) -> str:
     location = [str(part) for part in first["loc"]]
     section = location[0] if location else ""
     key = ".".join(location)
-    where = origin.get(".".join(location[:2]), origin.get(section, origin.get("", "the configuration")))
+    whole = origin.get("", "the configuration")
+    where = origin.get(".".join(location[:2]), origin.get(section, whole))
     if first["type"] == "extra_forbidden":
         return f"{where}: {key} is not a known key (value {first['input']!r})."
     if first["type"] == "missing":

@@ -1,7 +1,8 @@
 """The values that travel between the parts of the stack, as plain Python.
 
-The ROS messages in `tmrl_msgs` carry the same fields; `nodes/convert.py` translates. Stamps are integer
-nanoseconds on the robot's clock, so that two parts can agree on "the same observation" exactly.
+The ROS messages in `tmrl_msgs` carry the same fields; `nodes/convert.py` translates. Stamps are
+integer nanoseconds on the robot's clock, so that two parts can agree on "the same observation"
+exactly.
 Quaternions are (x, y, z, w). Positions are metres in the arm's base frame.
 """
 
@@ -90,7 +91,7 @@ class Pose:
 
 @dataclass(frozen=True)
 class RobotSample:
-    """One measurement of the arm. `wrench` and `ee_twist` are (6,), base frame, N, Nm, m/s, rad/s."""
+    """One measurement of the arm; `wrench`, `ee_twist` are (6,), base frame, N, Nm, m/s, rad/s."""
 
     stamp_ns: int
     tick: int
@@ -147,7 +148,7 @@ class Chunk:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the supervisor did with a chunk; `executed` and `measured` are (steps_sent, action_dim)."""
+    """What the supervisor did with a chunk; `executed` and `measured` (steps_sent, action_dim)."""
 
     stamp_ns: int
     sequence: int

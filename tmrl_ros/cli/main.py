@@ -1,0 +1,127 @@
+"""The `tmrl` command: parse, hand over, turn errors into one sentence and an exit code."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Sequence
+
+from tmrl_ros.core.errors import OperatorError
+
+EXIT_FAILED, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 1, 2, 130
+OVERRIDES_HELP = "task=lift picks a file of config/, session.seed=3 sets a value"
+RUNS = {
+    "finetune": "fine-tune the policy on the robot, with evaluations before and after",
+    "deploy": "run the policy and learn nothing",
+    "collect": "record episodes of the policy and learn nothing",
+    "up": "start every node and wait for commands",
+}
+CALLS = {
+    "stop": "press the software stop (the hardware button comes first)",
+    "reset": "release the software stop, once its cause is gone",
+    "label": "set the outcome of the running or an ended episode",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns 2 for what a person can correct, 130 after Ctrl-C."""
+    args = parse(argv)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        return _dispatch(args)
+    except OperatorError as error:
+        print(error, file=sys.stderr)
+        return EXIT_BAD_INPUT
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:  # whoever read the output has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_FAILED
+
+
+def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Parse the command line; overrides may stand before, between and after options."""
+    parser = _parser()
+    args, rest = parser.parse_known_args(argv)
+    unknown = [word for word in rest if word.startswith("-") or not hasattr(args, "overrides")]
+    if unknown:
+        parser.error(f"unknown argument {unknown[0]!r}")
+    if rest:
+        args.overrides += rest
+    return args
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="tmrl", description="Fine-tune a pretrained robot policy on a Franka arm."
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
+    for name, text in RUNS.items():
+        command = _with_overrides(commands.add_parser(name, help=text, description=text))
+        command.add_argument("--plain", action="store_true", help="print lines, draw nothing")
+        if name in ("finetune", "deploy"):
+            command.add_argument(
+                "--resume", metavar="SESSION", help="folder of a session that is to go on"
+            )
+    for name, text in CALLS.items():
+        command = commands.add_parser(name, help=text, description=text)
+        if name == "label":
+            command.add_argument("outcome", choices=("success", "failure", "timeout", "aborted"))
+            command.add_argument("--episode", default="", help="the latest by default")
+        command.add_argument("--session", help="whose graph; the newest that runs by default")
+        _with_overrides(command)
+    text = "train a policy bundle on demonstrations"
+    pretrain = commands.add_parser("pretrain", help=text, add_help=False)
+    pretrain.add_argument("arguments", nargs=argparse.REMAINDER)
+    text = "write report.html of a session again"
+    report = commands.add_parser("report", help=text, description=text)
+    report.add_argument("session", nargs="?", help="the newest by default")
+    text = "print the resolved configuration"
+    _with_overrides(commands.add_parser("config", help=text, description=text))
+    commands.add_parser("version", help="print versions")
+    return parser
+
+
+def _with_overrides(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    parser.add_argument(
+        "overrides", nargs="*", default=[], metavar="section.key=value", help=OVERRIDES_HELP
+    )
+    return parser
+
+
+def _dispatch(args: argparse.Namespace) -> int:
+    """Import only what the command needs; torch and rclpy stay in other processes."""
+    if args.command in RUNS:
+        from tmrl_ros.cli.run import run_graph
+
+        resume = getattr(args, "resume", None)
+        return run_graph(args.command, args.overrides, resume=resume, plain=args.plain)
+    if args.command in CALLS:
+        from tmrl_ros.cli.services import call
+
+        words = [args.command]
+        if args.command == "label":
+            words += [args.outcome, "--episode", args.episode]
+        return call(words, args.overrides, args.session)
+    if args.command == "pretrain":
+        from tmrl_ros.cli.offline import pretrain
+
+        return pretrain(args.arguments)
+    if args.command == "report":
+        from tmrl_ros.cli.offline import report
+
+        return report(args.session)
+    from tmrl_ros.cli import info
+
+    return info.print_config(args.overrides) if args.command == "config" else info.print_versions()
+
+
+def _terminate(*_: object) -> None:
+    raise SystemExit(128 + signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,29 @@
+"""Work that needs no running graph: pre-training, and writing a report again."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from tmrl_ros.cli.session_folder import SESSIONS, find_session, newest_session
+from tmrl_ros.core.errors import ConfigurationError
+
+
+def pretrain(arguments: Sequence[str]) -> int:
+    """Become the pre-training program."""
+    return _become("tmrl_ros.policies.pretrain", arguments)
+
+
+def report(session: str | None) -> int:
+    """Become the program that writes a session's report."""
+    folder = find_session(session) if session else newest_session()
+    if folder is None:
+        raise ConfigurationError(f"There is no session in {SESSIONS}/: name a session's folder.")
+    return _become("tmrl_ros.session.report", [str(folder)])
+
+
+def _become(module: str, arguments: Sequence[str]) -> int:
+    """Replace this process, so that Ctrl-C and the exit code are the other program's."""
+    sys.stdout.flush()
+    os.execv(sys.executable, [sys.executable, "-m", module, *arguments])

@@ -1,0 +1,95 @@
+"""What the session node writes into `status.json`, read defensively: it may be old or absent."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+BARS = "▁▂▃▄▅▆▇█"
+SHOWN_TIMESTEPS = 24
+
+
+@dataclass(frozen=True)
+class Status:
+    """One reading of `status.json`; absent values keep their defaults."""
+
+    phase: str = ""
+    episode: int = 0
+    episodes_total: int = 0
+    success: dict[str, float | None] = field(default_factory=dict)
+    robot_minutes: float = 0.0
+    wall_minutes: float = 0.0
+    t_context: tuple[float, ...] = ()
+    updates_per_second: float = 0.0
+    updates_owed: int = 0
+    transitions: int = 0
+    safety_state: str = ""
+    safety_code: str = ""
+    safety_message: str = ""
+    message: str = ""
+
+    @property
+    def success_text(self) -> str:
+        """Success rate of the last episodes with its 95 % interval."""
+        rate, n = self.success.get("rate"), int(self.success.get("n") or 0)
+        if rate is None or not n:
+            return "no episodes yet"
+        low, high = self.success.get("low") or 0.0, self.success.get("high") or 0.0
+        return f"{rate:.0%} [{low:.0%}, {high:.0%}] of {n}"
+
+    @property
+    def t_context_text(self) -> str:
+        """The latest context timesteps as a row of bars from 0 (precise) to 1 (broad)."""
+        shown = self.t_context[-SHOWN_TIMESTEPS:]
+        bars = "".join(BARS[min(int(max(t, 0.0) * len(BARS)), len(BARS) - 1)] for t in shown)
+        return f"{bars} {sum(shown) / len(shown):.2f} on average" if shown else "-"
+
+    @property
+    def safety_text(self) -> str:
+        """State of the software stop with its cause."""
+        parts = [self.safety_state or "unknown", self.safety_code]
+        text = " ".join(part for part in parts if part)
+        return f"{text}: {self.safety_message}" if self.safety_message else text
+
+    def line(self) -> str:
+        """Everything that changes, on one line."""
+        total = f"/{self.episodes_total}" if self.episodes_total else ""
+        return (
+            f"{self.phase or 'starting'} {self.episode}{total} | success {self.success_text} | "
+            f"robot {self.robot_minutes:.1f} min, wall {self.wall_minutes:.1f} min | "
+            f"{self.transitions} transitions, {self.updates_per_second:.0f} updates/s, "
+            f"{self.updates_owed} owed | safety {self.safety_text}"
+            + (f" | {self.message}" if self.message else "")
+        )
+
+
+def read_status(path: Path) -> Status | None:
+    """Read `status.json`, or None while it is absent or not readable."""
+    try:
+        raw = json.loads(path.read_text())
+        return _parse(raw)
+    except (OSError, ValueError, TypeError, AttributeError):
+        return None
+
+
+def _parse(raw: dict[str, Any]) -> Status:
+    safety = raw.get("safety") or {}
+    timesteps = raw.get("t_context") or []
+    return Status(
+        phase=str(raw.get("phase") or ""),
+        episode=int(raw.get("episode") or 0),
+        episodes_total=int(raw.get("episodes_total") or 0),
+        success=dict(raw.get("success_rate") or {}),
+        robot_minutes=float(raw.get("robot_minutes") or 0.0),
+        wall_minutes=float(raw.get("wall_minutes") or 0.0),
+        t_context=tuple(float(t) for t in timesteps),
+        updates_per_second=float(raw.get("updates_per_second") or 0.0),
+        updates_owed=int(raw.get("updates_owed") or 0),
+        transitions=int(raw.get("transitions") or 0),
+        safety_state=str(safety.get("state") or ""),
+        safety_code=str(safety.get("code") or ""),
+        safety_message=str(safety.get("message") or ""),
+        message=str(raw.get("message") or ""),
+    )

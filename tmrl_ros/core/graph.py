@@ -1,0 +1,84 @@
+"""The nodes of a session, listed once: `launch/` and the command line start what stands here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, get_args
+
+from tmrl_ros.core.config import Config
+
+PACKAGE = "tmrl_ros"
+Kind = Literal["finetune", "deploy", "collect", "up"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+
+@dataclass(frozen=True)
+class NodeSpec:
+    """One process of the graph.
+
+    Attributes:
+        name: Node name; also names its log and its console script.
+        parameters: ROS parameters.
+        restart: Started again when it dies, whatever it died of.
+        required: The run ends, with this process' exit code, when it does.
+        stop_last: Stopped after the others, so that it still sees the last hold: what drives the
+            arm and what records it.
+    """
+
+    name: str
+    parameters: dict[str, str] = field(default_factory=dict)
+    restart: bool = True
+    required: bool = False
+    stop_last: bool = False
+
+    @property
+    def module(self) -> str:
+        """Module that `python -m` starts."""
+        return f"{PACKAGE}.nodes.{self.name}"
+
+    @property
+    def executable(self) -> str:
+        """Console script that `ros2 run tmrl_ros` and launch_ros start."""
+        return self.name
+
+    def arguments(self, *, namespace: str = "", log_level: str = "info") -> list[str]:
+        """Command-line arguments of the process, for launchers without launch_ros.
+
+        The name is not remapped: a process may hold more than one node. Log files of rclpy are off,
+        because the launcher already writes what the process prints into the session's folder.
+        """
+        found = ["--ros-args", "--disable-external-lib-logs", "--log-level", log_level]
+        for key, value in self.parameters.items():
+            found += ["-p", f"{key}:={value}"]
+        if namespace:
+            found += ["-r", f"__ns:=/{namespace.strip('/')}"]
+        return found
+
+
+def nodes_for(config: Config, config_file: Path, kind: Kind = "finetune") -> list[NodeSpec]:
+    """List the processes of a graph, in the order in which they start.
+
+    Args:
+        config: The resolved configuration.
+        config_file: File that holds it, which every node reads.
+        kind: `finetune` learns; `deploy` runs the policy and learns nothing; `collect` records
+            episodes without learning; `up` is the graph of `finetune` with nobody who asks it
+            to run episodes.
+    """
+    file = {"config_file": str(config_file)}
+    nodes = [
+        NodeSpec("safety_supervisor", file),
+        NodeSpec("sim_franka", file, stop_last=True),
+        NodeSpec("perception", file),
+        NodeSpec("reward", file),
+        NodeSpec("policy_server", file),
+        NodeSpec("episode_manager", file),
+    ]
+    if config.recorder.enabled:
+        nodes.append(NodeSpec("recorder", file, stop_last=True))
+    if kind in ("finetune", "up") and config.method.name != "base":
+        nodes.append(NodeSpec("learner", file))
+    if kind != "up":
+        nodes.append(NodeSpec("session", {**file, "kind": kind}, restart=False, required=True))
+    return nodes

@@ -1,0 +1,86 @@
+"""Helper of the command line: look for a graph, press or release its stop, label an episode.
+
+Prints one sentence. Exit code 0: done; 1: refused or unreachable; 3 (`probe`): the domain is used.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from typing import Any
+
+import rclpy
+from rclpy.node import Node
+from std_srvs.srv import Trigger
+
+from tmrl_msgs.srv import LabelEpisode
+from tmrl_ros.core import topics
+from tmrl_ros.core.types import EpisodeOutcome
+
+EXIT_IN_USE = 3
+ANSWER_S = 5.0
+OUTCOMES = {outcome.name.lower(): outcome for outcome in EpisodeOutcome if outcome.value}
+
+
+def main() -> int:
+    """Run one command and return its exit code."""
+    parser = argparse.ArgumentParser(prog="python -m tmrl_ros.nodes.tool")
+    commands = parser.add_subparsers(dest="command", required=True)
+    probe_parser = commands.add_parser("probe")
+    probe_parser.add_argument("names", nargs="+")
+    probe_parser.add_argument("--seconds", type=float, default=1.0)
+    commands.add_parser("stop")
+    commands.add_parser("reset")
+    label = commands.add_parser("label")
+    label.add_argument("outcome", choices=sorted(OUTCOMES))
+    label.add_argument("--episode", default="")
+    label.add_argument("--by", default="operator")
+    args = parser.parse_args()
+    rclpy.init(args=[])
+    node = rclpy.create_node("tmrl_tool")
+    try:
+        if args.command == "probe":
+            return probe(node, set(args.names), args.seconds)
+        if args.command == "label":
+            request = LabelEpisode.Request(
+                episode_id=args.episode, outcome=int(OUTCOMES[args.outcome]), labelled_by=args.by
+            )
+            return ask(node, LabelEpisode, topics.LABEL_EPISODE, request)
+        service = topics.STOP if args.command == "stop" else topics.RESET
+        return ask(node, Trigger, service, Trigger.Request())
+    finally:
+        node.destroy_node()
+        rclpy.try_shutdown()
+
+
+def probe(node: Node, names: set[str], seconds: float) -> int:
+    """Print the first node of `names` that is already in this domain."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        for name, namespace in node.get_node_names_and_namespaces():
+            if name in names:
+                print(f"{namespace.rstrip('/')}/{name}")
+                return EXIT_IN_USE
+        time.sleep(0.05)
+    return 0
+
+
+def ask(node: Node, kind: Any, service: str, request: Any) -> int:
+    """Call a service that answers `success` and `message`; every wait is bounded."""
+    client = node.create_client(kind, service)
+    if not client.wait_for_service(timeout_sec=ANSWER_S):
+        print(f"Nobody answers {service} after {ANSWER_S:g} s: no graph runs in this domain.")
+        return 1
+    future = client.call_async(request)
+    rclpy.spin_until_future_complete(node, future, timeout_sec=ANSWER_S)
+    if not future.done():
+        print(f"{service} did not answer within {ANSWER_S:g} s.")
+        return 1
+    answer = future.result()
+    print(answer.message or ("Done." if answer.success else "Refused."))
+    return 0 if answer.success else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
