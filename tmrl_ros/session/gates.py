@@ -8,7 +8,7 @@ from enum import Enum, auto
 from tmrl_ros.core.types import Phase
 from tmrl_ros.session.seeds import PHASE_NAMES, split_episode_id
 
-START_CODES = ("", "START", "STARTED", "STARTUP")
+START_CODE = "START"
 
 
 @dataclass
@@ -44,12 +44,17 @@ class World:
 
 @dataclass(frozen=True, kw_only=True)
 class GateSettings:
-    """Bounds of the waits, wall time in seconds; and how the operator and the clock are."""
+    """Bounds of the waits, wall time in seconds; and how the operator and the clock are.
+
+    `settle_s` passes after the last node was found, because two others may find each other later
+    than we find both.
+    """
 
     simulated_operator: bool
     lockstep: bool
     learner_lag: int
     graph_s: float = 120.0
+    settle_s: float = 1.0
     recorder_s: float = 30.0
     causes_s: float = 60.0
     learner_ready_s: float = 900.0
@@ -79,6 +84,7 @@ class Gates:
     settings: GateSettings
     resets: int = 0
     trained: list[str] = field(default_factory=list)
+    _complete_s: float | None = None
     _waiting_for: str = ""
     _since_s: float = 0.0
     _last_reset_s: float = float("-inf")
@@ -87,10 +93,15 @@ class Gates:
         """Whether an episode may start, and a sentence when it may not or not quite."""
         settings = self.settings
         if world.missing:
+            self._complete_s = None
             names = ", ".join(world.missing)
             return self._wait(
                 "graph", now_s, settings.graph_s, f"Waiting for {names}: check that they run."
             )
+        if self._complete_s is None:
+            self._complete_s = now_s
+        if now_s - self._complete_s < settings.settle_s:
+            return Verdict.WAIT, "Everybody is there."
         if world.stamp_ns is None or world.safety is None:
             what = "robot/state" if world.stamp_ns is None else "safety/state"
             return self._wait(what, now_s, settings.graph_s, f"Waiting for the first {what}.")
@@ -123,7 +134,7 @@ class Gates:
             return self._wait("causes", now_s, settings.causes_s, text)
         if now_s - self._last_reset_s < settings.reset_every_s:
             return Verdict.WAIT, f"The simulated operator resets the software stop ({what})."
-        if safety.code not in START_CODES:
+        if safety.code != START_CODE:
             if self.resets >= settings.max_resets:
                 return Verdict.GIVE_UP, (
                     f"The software stop latched again ({what}) after {self.resets} resets in this "

@@ -55,7 +55,8 @@ def straight_line(
     falling_s = np.clip(time_s - (duration_s - ramp_s), 0.0, ramp_s)
     falling = top * falling_s - 0.5 * top / ramp_s * falling_s**2
     along = rising + even + falling
-    return start + along[:, None] * (end - start) / distance
+    path: FloatArray = start + along[:, None] * (end - start) / distance
+    return path
 
 
 @dataclass

@@ -1,0 +1,279 @@
+import pytest
+from story import AWAY, HOME, NAME, Story
+
+from tmrl_ros.core.types import ChunkResult, EpisodeOutcome, EpisodeState
+
+RESETTING, READY, RUNNING, ENDED = list(EpisodeState)[1:]
+SKIPPED, REJECTED, ABORTED = ChunkResult.SKIPPED, ChunkResult.REJECTED, ChunkResult.ABORTED
+
+
+def test_arm_goes_home_before_the_scene_is_reset():
+    story = Story()
+    story.robot(AWAY)
+    assert len(story.moves) == 1 and not story.scenes
+    story.robot(HOME)
+    assert not story.scenes, "the way home has no outcome yet"
+    story.piece_done()
+    story.robot(HOME)
+    assert [scene.seed for scene in story.scenes] == [11]
+    story.scene()
+    assert story.states == [RESETTING, READY, RUNNING]
+
+
+def test_way_home_is_measured_after_its_end_only():
+    story = Story()
+    story.robot(AWAY)
+    before_ns = story.stamp_ns
+    story.stamp_ns += 1_000_000_000
+    story.piece_done()
+    story.stamp_ns = before_ns
+    story.robot(HOME)
+    assert not story.scenes
+    story.robot(HOME, later_ns=2_000_000_000)
+    assert len(story.scenes) == 1
+
+
+def test_success_ends_the_episode_after_its_last_chunk():
+    story = Story().start_running()
+    story.decide(0)
+    story.decide(1)
+    story.reward(2, success=True)
+    assert story.last.state == RUNNING
+    story.outcome(2, result=SKIPPED)
+    assert (story.last.state, story.last.outcome) == (ENDED, EpisodeOutcome.SUCCESS)
+    assert story.last.decisions == 2
+    assert story.last.labelled_by == "reward"
+    # 50 ms to the first state, 3 s for the scene, 3 times 0.4 s of acting
+    assert story.last.robot_seconds == pytest.approx(0.05 + 1.2 + 3.0)
+
+
+def test_order_of_reward_and_outcome_does_not_matter():
+    story = Story().start_running()
+    story.outcome(0, result=SKIPPED)
+    assert story.last.state == RUNNING
+    story.reward(0, success=True)
+    assert (story.last.outcome, story.last.decisions) == (EpisodeOutcome.SUCCESS, 0)
+
+
+def test_failure_ends_the_episode():
+    story = Story().start_running()
+    story.reward(0, failure=True)
+    story.outcome(0, result=SKIPPED)
+    assert story.last.outcome == EpisodeOutcome.FAILURE
+
+
+def test_late_success_counts_when_the_chunk_under_way_has_ended():
+    story = Story().start_running()
+    story.outcome(0)
+    story.reward(0, success=True)
+    assert story.last.state == RUNNING
+    story.outcome(1)
+    assert (story.last.outcome, story.last.decisions) == (EpisodeOutcome.SUCCESS, 2)
+
+
+def test_timeout_waits_for_the_word_on_the_last_observation():
+    story = Story().start_running()
+    for decision in range(3):
+        story.decide(decision)
+    story.outcome(3, result=SKIPPED)
+    assert story.last.state == RUNNING
+    story.reward(3)
+    assert (story.last.outcome, story.last.decisions) == (EpisodeOutcome.TIMEOUT, 3)
+
+
+def test_success_in_the_last_observation_is_a_success():
+    story = Story().start_running()
+    for decision in range(3):
+        story.decide(decision)
+    story.reward(3, success=True)
+    story.outcome(3, result=SKIPPED)
+    assert story.last.outcome == EpisodeOutcome.SUCCESS
+
+
+def test_unknown_last_reward_is_not_taken_for_a_failure():
+    story = Story().start_running()
+    for decision in range(3):
+        story.decide(decision)
+    story.reward(3, valid=False, error="no ground truth")
+    story.outcome(3, result=SKIPPED)
+    assert story.last.outcome == EpisodeOutcome.ABORTED
+    assert "no ground truth" in story.last.reason
+
+
+def test_unknown_reward_on_the_way_does_not_end_the_episode():
+    story = Story().start_running()
+    story.reward(0, valid=False, success=True)
+    story.outcome(0)
+    assert story.last.state == RUNNING
+
+
+def test_rejected_chunk_counts_as_a_decision_and_the_episode_goes_on():
+    story = Story().start_running()
+    story.outcome(0, result=REJECTED, reason="BUSY")
+    story.decide(1)
+    assert story.last.state == RUNNING
+
+
+def test_stopped_chunk_aborts_with_its_reason():
+    story = Story().start_running()
+    story.outcome(0, result=ABORTED, reason="FORCE")
+    assert (story.last.outcome, story.last.reason) == (EpisodeOutcome.ABORTED, "FORCE")
+
+
+@pytest.mark.parametrize("running", [False, True])
+def test_latched_stop_aborts_at_once(running):
+    story = Story()
+    if running:
+        story.start_running()
+    story.take(story.machine.on_stop("OPERATOR_STOP"))
+    assert (story.last.outcome, story.last.reason) == (EpisodeOutcome.ABORTED, "OPERATOR_STOP")
+    assert story.machine.ended
+
+
+def test_skipped_chunk_without_an_end_aborts():
+    story = Story().start_running()
+    story.reward(0)
+    story.outcome(0, result=SKIPPED)
+    assert story.last.outcome == EpisodeOutcome.ABORTED
+    assert "policy_server" in story.last.reason
+
+
+def running_until(*events):
+    story = Story().start_running()
+    story.decide(0)
+    for event in events:
+        event(story)
+    return story
+
+
+@pytest.mark.parametrize(
+    ("story", "party"),
+    [
+        (lambda: running_until(), "perception"),
+        (lambda: running_until(lambda s: s.machine.on_observation()), "policy_server"),
+        (
+            lambda: running_until(
+                lambda s: s.machine.on_observation(), lambda s: s.machine.on_chunk(NAME, 1)
+            ),
+            "safety_supervisor",
+        ),
+        (lambda: running_until(lambda s: s.outcome(1, result=SKIPPED)), "reward"),
+    ],
+)
+def test_silence_aborts_and_is_named(story, party):
+    told = story()
+    told.wait(9.9)
+    assert told.last.state == RUNNING
+    told.wait(0.2)
+    assert told.last.outcome == EpisodeOutcome.ABORTED
+    assert f"SILENT {party}" in told.last.reason
+
+
+def test_silence_while_resetting_is_named_too():
+    robot = Story()
+    robot.wait(11)
+    assert "SILENT robot: no robot/state" in robot.last.reason
+    supervisor = Story()
+    supervisor.robot(AWAY)
+    supervisor.wait(11)
+    assert "SILENT safety_supervisor" in supervisor.last.reason
+    scene = Story()
+    scene.robot(HOME)
+    scene.wait(29)
+    assert scene.last.state == RESETTING
+    scene.wait(2)
+    assert "scene was not reset" in scene.last.reason
+
+
+def test_every_step_gives_the_others_new_time():
+    story = Story().start_running()
+    for decision in range(3):
+        story.wait(8)
+        story.decide(decision)
+    assert story.last.state == RUNNING
+
+
+def test_refused_way_home_is_tried_again_from_where_the_arm_is():
+    story = Story()
+    story.robot(AWAY)
+    story.piece_done(result=REJECTED, reason="BUSY")
+    story.robot(AWAY)
+    assert len(story.moves) == 1, "not at once"
+    story.wait(0.3)
+    story.robot(AWAY)
+    assert [chunk.sequence for chunk in story.moves] == [100, 101]
+
+
+def test_way_home_that_is_always_refused_aborts():
+    story = Story()
+    for _ in range(20):
+        story.robot(AWAY)
+        story.piece_done(result=REJECTED, reason="BUSY")
+        story.wait(0.3)
+    assert story.last.reason == "RESET_REJECTED: BUSY"
+
+
+def test_arm_that_never_arrives_aborts():
+    story = Story()
+    for _ in range(20):
+        story.robot(AWAY)
+        story.piece_done()
+    assert story.last.outcome == EpisodeOutcome.ABORTED
+    assert story.last.reason.startswith("NOT_HOME: 0.")
+
+
+def test_outcomes_of_others_are_ignored():
+    story = Story()
+    story.robot(AWAY)
+    story.piece_done(sequence=7)
+    story.piece_done(episode="train_000002")
+    story.robot(HOME)
+    assert not story.scenes
+    story.piece_done()
+    story.robot(HOME)
+    story.scene()
+    story.outcome(0, episode="train_000002", result=ABORTED)
+    story.reward(0, episode="train_000002", success=True)
+    assert story.last.state == RUNNING
+
+
+def test_scene_that_cannot_be_reset_aborts():
+    story = Story()
+    story.robot()
+    story.scene(False, "the arm is in the way")
+    assert story.last.reason == "SCENE_NOT_RESET: the arm is in the way"
+
+
+def test_operator_overrules_the_reward():
+    story = Story().start_running()
+    story.reward(0, failure=True)
+    taken, _ = story.machine.on_label(EpisodeOutcome.SUCCESS, "anna", story.now_s)
+    assert taken
+    story.outcome(0, result=SKIPPED)
+    assert (story.last.outcome, story.last.labelled_by) == (EpisodeOutcome.SUCCESS, "anna")
+
+
+def test_operators_word_holds_even_when_the_others_are_silent():
+    story = Story().start_running()
+    story.machine.on_label(EpisodeOutcome.FAILURE, "anna", story.now_s)
+    story.wait(11)
+    assert (story.last.outcome, story.last.labelled_by) == (EpisodeOutcome.FAILURE, "anna")
+
+
+def test_operator_can_abort_while_resetting_but_not_judge():
+    story = Story()
+    assert not story.machine.on_label(EpisodeOutcome.SUCCESS, "anna", story.now_s)[0]
+    assert story.machine.on_label(EpisodeOutcome.ABORTED, "anna", story.now_s)[0]
+    story.wait(0.0)
+    assert (story.last.outcome, story.last.reason) == (EpisodeOutcome.ABORTED, "OPERATOR")
+
+
+def test_nothing_happens_after_the_end():
+    story = Story().start_running()
+    story.take(story.machine.on_stop("FORCE"))
+    count = len(story.announced)
+    story.decide(0)
+    story.take(story.machine.on_stop("FORCE"))
+    story.wait(100)
+    assert len(story.announced) == count
+    assert not story.machine.on_label(EpisodeOutcome.SUCCESS, "anna", story.now_s)[0]

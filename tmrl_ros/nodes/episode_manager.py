@@ -1,0 +1,353 @@
+"""Run episodes: reset, start, end and label them; action server `episode_manager/run_episodes`.
+
+A thin shell around `session.runner.GoalRunner`. Everything happens in callbacks of one thread: each
+message is answered at once, and a timer only looks after what did not come.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+import uuid
+from functools import partial
+from typing import Any
+
+import numpy as np
+from rclpy.action import ActionServer, CancelResponse, GoalResponse
+from rclpy.action.server import ServerGoalHandle
+from rclpy.clock import Clock, ClockType
+from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.task import Future
+from std_msgs.msg import String
+from std_srvs.srv import Trigger
+
+from tmrl_msgs.action import RunEpisodes
+from tmrl_msgs.msg import (
+    ActionChunk,
+    ChunkOutcome,
+    EpisodeEvent,
+    LearnerStatus,
+    Observation,
+    RewardEstimate,
+    RobotState,
+    SafetyState,
+)
+from tmrl_msgs.srv import LabelEpisode, ResetScene
+from tmrl_ros.core import topics
+from tmrl_ros.core.config import Config
+from tmrl_ros.core.types import ChunkSource, Episode, EpisodeOutcome, EpisodeState, Phase
+from tmrl_ros.nodes.common import EVENTS, LATCHED, RELIABLE, ConfiguredNode, run_node
+from tmrl_ros.nodes.convert import (
+    chunk_to_msg,
+    episode_to_msg,
+    outcome_from_msg,
+    reward_from_msg,
+    robot_from_msg,
+    to_ns,
+)
+from tmrl_ros.session.commands import Announce, AskScene, Command, Move, ResetStop, Say
+from tmrl_ros.session.gates import Gates, GateSettings, SafetyView, World
+from tmrl_ros.session.homing import Homing
+from tmrl_ros.session.labels import Labels
+from tmrl_ros.session.recorder_view import recorder_fault
+from tmrl_ros.session.runner import Goal, GoalRunner, RunSettings
+
+TICK_S = 0.05
+LOOK_AROUND_S = 0.25
+# Only the newest state matters here, and simulated time may run at hundreds of states a second.
+NEWEST = QoSProfile(
+    depth=1, history=HistoryPolicy.KEEP_LAST, reliability=ReliabilityPolicy.RELIABLE
+)
+
+
+class EpisodeManager(ConfiguredNode):
+    """Feeds messages to the runner of the current goal and carries out what it asks for."""
+
+    def __init__(
+        self, *, config: Config | None = None, gate_settings: dict[str, float] | None = None
+    ) -> None:
+        """Offer the action; `gate_settings` shortens waits in tests."""
+        super().__init__("episode_manager", config=config)
+        robot, session = self.config.robot, self.config.session
+        settings = GateSettings(
+            simulated_operator=robot.simulated_operator,
+            lockstep=robot.kind == "sim" and not robot.realtime,
+            learner_lag=session.learner_lag_episodes,
+            **(gate_settings or {}),
+        )
+        self._gates = Gates(settings)
+        self._world = World()
+        self._runner: GoalRunner | None = None
+        self._handle: ServerGoalHandle | None = None
+        self._done: Future | None = None
+        self._first_piece = 1
+        self._labels = Labels()
+        self._looked_s = float("-inf")
+        self._shown = ""
+        self._connect()
+        self._episodes.publish(
+            EpisodeEvent(state=int(EpisodeState.IDLE), reason=f"started {uuid.uuid4().hex[:8]}")
+        )
+
+    def _connect(self) -> None:
+        self._episodes = self.create_publisher(EpisodeEvent, topics.EPISODE, EVENTS)
+        self._moves = self.create_publisher(ActionChunk, topics.RESET_CHUNK, RELIABLE)
+        self._status = self.create_publisher(String, topics.MANAGER_STATUS, LATCHED)
+        for kind, topic, callback, qos in (
+            (RobotState, topics.ROBOT_STATE, self._on_robot, NEWEST),
+            (ChunkOutcome, topics.CHUNK_OUTCOME, self._on_outcome, RELIABLE),
+            (RewardEstimate, topics.REWARD, self._on_reward, RELIABLE),
+            (ActionChunk, topics.ACTION_CHUNK, self._on_chunk, RELIABLE),
+            (SafetyState, topics.SAFETY_STATE, self._on_safety, LATCHED),
+            (LearnerStatus, topics.LEARNER_STATUS, self._on_learner, RELIABLE),
+            (String, topics.RECORDER_STATUS, self._on_recorder, RELIABLE),
+        ):
+            self.create_subscription(kind, topic, callback, qos)
+        # Images and clouds are of no interest here, so observations stay undecoded.
+        self.create_subscription(
+            Observation, topics.OBSERVATION, self._on_observation, RELIABLE, raw=True
+        )
+        self._scene = self.create_client(ResetScene, topics.RESET_SCENE)
+        self._reset = self.create_client(Trigger, topics.RESET)
+        self.create_service(LabelEpisode, topics.LABEL_EPISODE, self._on_label)
+        self._server = ActionServer(
+            self,
+            RunEpisodes,
+            topics.RUN_EPISODES,
+            execute_callback=self._execute,
+            goal_callback=self._on_goal,
+            cancel_callback=self._on_cancel,
+        )
+        self.create_timer(TICK_S, self._on_timer, clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+    def close(self) -> None:
+        """End the running episode, so that nobody takes it for finished."""
+        if self._runner is not None and self._runner.result is None:
+            self._drive(self._runner.cancel(time.monotonic()))
+
+    # goals
+
+    def _on_goal(self, request: RunEpisodes.Goal) -> GoalResponse:
+        known = request.phase in list(Phase)
+        if self._runner is not None or not known:
+            why = "episodes are being run already" if known else f"phase {request.phase} is unknown"
+            self.get_logger().warning(f"Goal refused: {why}.")
+            return GoalResponse.REJECT
+        return GoalResponse.ACCEPT
+
+    def _on_cancel(self, _: Any) -> CancelResponse:
+        if self._runner is not None:
+            self._drive(self._runner.cancel(time.monotonic()))
+        return CancelResponse.ACCEPT
+
+    async def _execute(self, handle: ServerGoalHandle) -> RunEpisodes.Result:
+        request = handle.request
+        goal = Goal(
+            phase=Phase(request.phase),
+            episodes=int(request.episodes),
+            start_index=int(request.start_index),
+            seed=int(request.seed),
+            method=request.method or self.config.method.name,
+            learn=bool(request.learn),
+            deterministic=bool(request.deterministic),
+            max_robot_seconds=float(request.max_robot_seconds),
+            stop_window=int(request.stop_window),
+            stop_success_rate=float(request.stop_success_rate),
+        )
+        self._handle, self._done = handle, Future(executor=self.executor)
+        self._runner = GoalRunner(
+            goal, self._run_settings(), self._gates, self._world, self._first_piece
+        )
+        self._labels.begin(self._runner)
+        self._on_timer()
+        result = await self._done
+        self._labels.finish()
+        self._runner = self._handle = self._done = None
+        self._show()
+        self.get_logger().info(f"Goal ended: {result.message}.")
+        if handle.is_cancel_requested:
+            handle.canceled()
+        elif result.success:
+            handle.succeed()
+        else:
+            handle.abort()
+        return RunEpisodes.Result(
+            success=result.success,
+            message=result.message,
+            episodes=result.episodes,
+            successes=result.successes,
+            robot_seconds=result.robot_seconds,
+        )
+
+    def _run_settings(self) -> RunSettings:
+        task, session, robot = self.config.task, self.config.session, self.config.robot
+        return RunSettings(
+            task=task.name,
+            prompt=task.prompt,
+            max_decisions=task.max_decisions,
+            timeout_s=session.decision_timeout_s,
+            scene_timeout_s=session.decision_timeout_s + task.scene_reset_s,
+            make_homing=lambda: Homing(
+                home_m=np.array(task.home_position_m),
+                orientation=np.array(task.orientation_xyzw),
+                gripper_max_width_m=robot.gripper_max_width_m,
+                rate_hz=robot.control_rate_hz,
+            ),
+        )
+
+    # messages
+
+    def _on_robot(self, msg: RobotState) -> None:
+        stamp_ns = to_ns(msg.header.stamp)
+        self._world.stamp_ns = stamp_ns
+        if self._runner is not None:
+            measure = partial(robot_from_msg, msg)
+            self._drive(self._runner.on_robot(stamp_ns, measure, time.monotonic()))
+
+    def _on_outcome(self, msg: ChunkOutcome) -> None:
+        if self._runner is not None:
+            self._drive(self._runner.on_outcome(outcome_from_msg(msg), time.monotonic()))
+
+    def _on_reward(self, msg: RewardEstimate) -> None:
+        if self._runner is not None:
+            self._drive(self._runner.on_reward(reward_from_msg(msg), time.monotonic()))
+
+    def _on_chunk(self, msg: ActionChunk) -> None:
+        machine = self._runner.running if self._runner is not None else None
+        if machine is not None and msg.source == ChunkSource.POLICY:
+            machine.on_chunk(msg.episode_id, int(msg.decision))
+
+    def _on_observation(self, _: bytes) -> None:
+        machine = self._runner.running if self._runner is not None else None
+        if machine is not None:
+            machine.on_observation()
+
+    def _on_safety(self, msg: SafetyState) -> None:
+        self._world.safety = SafetyView(
+            latched=msg.state == SafetyState.STATE_LATCHED,
+            code=msg.code,
+            message=msg.message,
+            causes=tuple(msg.present_causes),
+        )
+        if self._runner is not None:
+            self._drive(self._runner.on_safety(time.monotonic()))
+
+    def _on_learner(self, msg: LearnerStatus) -> None:
+        self._world.learner_ready = bool(msg.ready)
+        self._world.trained_through = msg.trained_through
+        if self._runner is not None and self._runner.running is None:
+            self._drive(self._runner.on_time(time.monotonic()))
+
+    def _on_recorder(self, msg: String) -> None:
+        self._world.recorder_fault = recorder_fault(msg.data)
+
+    def _on_timer(self) -> None:
+        if self._runner is None:
+            return
+        now_s = time.monotonic()
+        if now_s - self._looked_s >= LOOK_AROUND_S and self._runner.running is None:
+            self._looked_s = now_s
+            self._world.missing = self._missing(self._runner.goal.learn)
+        self._drive(self._runner.on_time(now_s))
+
+    def _missing(self, learn: bool) -> tuple[str, ...]:
+        """Nodes without which no episode can run and that are not there (yet)."""
+        out, into = self.count_publishers, self.count_subscribers
+        there = {
+            "robot": out(topics.ROBOT_STATE) and self._scene.service_is_ready(),
+            "perception": out(topics.OBSERVATION),
+            "policy_server": out(topics.ACTION_CHUNK),
+            "safety_supervisor": out(topics.CHUNK_OUTCOME) and into(topics.RESET_CHUNK),
+            "reward": out(topics.REWARD),
+            "recorder": out(topics.RECORDER_STATUS) or not self.config.recorder.enabled,
+            "learner": out(topics.LEARNER_STATUS) or not learn,
+        }
+        return tuple(name for name, found in there.items() if not found)
+
+    # commands
+
+    def _drive(self, commands: list[Command]) -> None:
+        """Carry out what the runner asks for, and end the goal when it has."""
+        for command in commands:
+            match command:
+                case Announce(episode):
+                    self._announce(episode)
+                case Move(chunk):
+                    self._first_piece = chunk.sequence + 1
+                    self._moves.publish(chunk_to_msg(chunk))
+                case AskScene(episode_id, seed, task):
+                    self._ask_scene(episode_id, ResetScene.Request(seed=seed, task=task))
+                case ResetStop():
+                    self._reset.call_async(Trigger.Request()).add_done_callback(self._on_was_reset)
+                case Say(text, warning):
+                    logger = self.get_logger()
+                    (logger.warning if warning else logger.info)(text)
+        runner, done = self._runner, self._done
+        self._show()
+        if runner is not None and runner.result is not None and done and not done.done():
+            done.set_result(runner.result)
+
+    def _announce(self, episode: Episode) -> None:
+        for event in self._labels.events(episode):
+            self._episodes.publish(episode_to_msg(event))
+        if episode.state == EpisodeState.ENDED and self._handle is not None and self._runner:
+            self._handle.publish_feedback(
+                RunEpisodes.Feedback(
+                    episode_id=episode.episode_id,
+                    index=episode.index,
+                    outcome=int(episode.outcome),
+                    successes=self._runner.successes,
+                    robot_seconds=self._runner.robot_seconds,
+                )
+            )
+
+    def _ask_scene(self, episode_id: str, request: ResetScene.Request) -> None:
+        def answer(future: Future) -> None:
+            if self._runner is None:
+                return
+            reply = future.result()
+            success, text = (reply.success, reply.message) if reply else (False, "no answer")
+            self._drive(self._runner.on_scene(episode_id, success, text, time.monotonic()))
+
+        self._scene.call_async(request).add_done_callback(answer)
+
+    def _on_was_reset(self, future: Future) -> None:
+        reply = future.result()
+        if reply is not None and not reply.success:
+            self.get_logger().warning(f"The software stop was not reset: {reply.message}")
+
+    def _show(self) -> None:
+        text = self._runner.waiting if self._runner is not None else ""
+        if text != self._shown:
+            self._shown = text
+            self._status.publish(String(data=text))
+
+    # labels
+
+    def _on_label(
+        self, request: LabelEpisode.Request, response: LabelEpisode.Response
+    ) -> LabelEpisode.Response:
+        if request.outcome not in list(EpisodeOutcome) or request.outcome == EpisodeOutcome.NONE:
+            response.message = f"Outcome {request.outcome} is not one of 1 to 4."
+            return response
+        now_s = time.monotonic()
+        response.success, response.message, events = self._labels.label(
+            request.episode_id,
+            EpisodeOutcome(request.outcome),
+            request.labelled_by or "operator",
+            now_s,
+        )
+        for event in events:
+            self._episodes.publish(episode_to_msg(event))
+        if self._runner is not None:
+            self._drive(self._runner.on_time(now_s))
+        return response
+
+
+def main() -> int:
+    """Run the node."""
+    return run_node(EpisodeManager)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
