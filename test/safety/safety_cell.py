@@ -1,0 +1,120 @@
+"""A gate in a known cell, and inputs for it that are sound unless told otherwise."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from tmrl_ros.core.config import RobotConfig, SafetyConfig
+from tmrl_ros.core.types import (
+    Chunk,
+    ChunkResult,
+    ChunkSource,
+    Outcome,
+    Pose,
+    RobotSample,
+    Target,
+)
+from tmrl_ros.safety.gate import Gate
+from tmrl_ros.safety.status import Effect, GateState
+
+ROBOT = RobotConfig()
+SAFETY = SafetyConfig(workspace_min_m=[0.28, -0.40, 0.005], workspace_max_m=[0.72, 0.40, 0.60])
+PERIOD_NS = 50_000_000
+PERIOD_S = 0.05
+HOME = (0.45, 0.0, 0.20)
+TOOL_DOWN = np.array([1.0, 0.0, 0.0, 0.0])
+MAX_TARGET_STEP_M = SAFETY.max_speed_mps / ROBOT.control_rate_hz
+
+
+def pose(position: tuple[float, ...] = HOME) -> Pose:
+    """Tool pointing down at a position."""
+    return Pose(np.array(position), TOOL_DOWN.copy())
+
+
+def sample(tick: int = 1, position: tuple[float, ...] = HOME, **changes: Any) -> RobotSample:
+    """A healthy robot state at a tick."""
+    healthy = RobotSample(
+        stamp_ns=tick * PERIOD_NS,
+        tick=tick,
+        q=np.zeros(7),
+        dq=np.zeros(7),
+        tau=np.zeros(7),
+        ee_pose=pose(position),
+        ee_twist=np.zeros(6),
+        wrench=np.zeros(6),
+        gripper_width_m=0.04,
+        frame_id=ROBOT.base_frame,
+    )
+    return replace(healthy, **changes)
+
+
+def rows(steps: int = 4, *, dx: float = 0.0, opening: float = 1.0) -> np.ndarray:
+    """Rows that go `dx` metres further along x with each step."""
+    actions = np.zeros((steps, 4))
+    actions[:, 0] = dx * np.arange(1, steps + 1)
+    actions[:, 3] = opening
+    return actions
+
+
+def chunk(sequence: int = 1, tick: int = 1, **changes: Any) -> Chunk:
+    """A sound chunk that answers the robot state at a tick."""
+    sound = Chunk(
+        stamp_ns=tick * PERIOD_NS,
+        sequence=sequence,
+        episode_id="train_000001",
+        decision=0,
+        source=ChunkSource.POLICY,
+        action_space="cartesian_relative",
+        reference_pose=pose(),
+        orientation=TOOL_DOWN.copy(),
+        actions=rows(),
+        execute_steps=4,
+        control_rate_hz=ROBOT.control_rate_hz,
+        frame_id=ROBOT.base_frame,
+    )
+    return replace(sound, **changes)
+
+
+def targets(effects: list[Effect]) -> list[Target]:
+    """The targets among effects."""
+    return [effect for effect in effects if isinstance(effect, Target)]
+
+
+def tracks(effects: list[Effect]) -> list[Target]:
+    """The targets that move the arm."""
+    return [target for target in targets(effects) if not target.hold]
+
+
+def holds(effects: list[Effect]) -> list[Target]:
+    """The targets that stop the arm."""
+    return [target for target in targets(effects) if target.hold]
+
+
+def outcomes(effects: list[Effect]) -> list[Outcome]:
+    """The outcomes among effects."""
+    return [effect for effect in effects if isinstance(effect, Outcome)]
+
+
+def ready_gate(safety: SafetyConfig = SAFETY, **first: Any) -> Gate:
+    """A gate that has seen a state at tick 1 and was reset, at wall time 0."""
+    gate = Gate(safety, ROBOT)
+    gate.on_state(sample(1, **first), 0.0)
+    ok, message = gate.on_reset(0.0)
+    assert ok, message
+    return gate
+
+
+def assert_latched(
+    gate: Gate, effects: list[Effect], code: str, *, result: ChunkResult | None = None
+) -> None:
+    """The gate latched because of `code`: hold first, a sentence with the next step, outcome if any."""
+    status = gate.status(0.0)
+    assert (status.state, status.code) == (GateState.LATCHED, code)
+    assert isinstance(effects[0], Target) and effects[0].hold, "the hold comes first"
+    assert len(targets(effects)) == 1
+    assert status.message.endswith(".") and len(status.message) > 20
+    found = [(item.result, item.reason) for item in outcomes(effects)]
+    assert found == ([] if result is None else [(result, code)])

@@ -1,0 +1,155 @@
+"""Rules for what a policy asks: pure functions that judge a whole chunk before its first target."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from tmrl_ros.core.types import Chunk
+from tmrl_ros.safety.causes import Cause, Code, cause
+from tmrl_ros.safety.geometry import (
+    Quat,
+    Vec3,
+    all_finite,
+    angle_between,
+    pull_into_box,
+    unit_quaternion,
+    vec3,
+)
+from tmrl_ros.safety.limits import GRIPPER_EXCESS, Limits
+from tmrl_ros.safety.state_rules import Measured
+
+ACTION_SPACE = "cartesian_relative"
+ACTION_DIM = 4
+RATE_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A chunk that may be executed, in absolute terms: what is asked, not yet clipped.
+
+    `positions` (m, base frame) and `openings` (0..1) have `execute_steps` entries; `quaternion` is
+    the unit orientation of all of them, `reference` the position the rows refer to.
+    """
+
+    reference: Vec3
+    quaternion: Quat
+    positions: tuple[Vec3, ...]
+    openings: tuple[float, ...]
+
+
+def plan_chunk(chunk: Chunk, limits: Limits) -> Plan | Cause:
+    """Check everything about a chunk that does not depend on where the arm is now."""
+    wrong = next(_form_causes(chunk, limits), None)
+    if wrong is not None:
+        return wrong
+    quaternion = unit_quaternion(chunk.orientation)
+    if quaternion is None or unit_quaternion(chunk.reference_pose.quaternion) is None:
+        bad = chunk.orientation if quaternion is None else chunk.reference_pose.quaternion
+        return cause(
+            Code.BAD_ORIENTATION,
+            f"Chunk {chunk.sequence} holds an orientation that is not a unit quaternion.",
+            str(bad.tolist()),
+        )
+    x, y, z = reference = vec3(chunk.reference_pose.position)
+    rows = chunk.actions[: chunk.execute_steps].tolist()
+    positions = tuple((x + dx, y + dy, z + dz) for dx, dy, dz, _ in rows)
+    openings = tuple(opening for *_, opening in rows)
+    plan = Plan(reference, quaternion, positions, openings)
+    return next(_motion_causes(plan, chunk.sequence, limits), None) or plan
+
+
+def start_cause(plan: Plan, measured: Measured, before: Quat, limits: Limits) -> Cause | None:
+    """What is wrong with beginning a plan from where the arm is now.
+
+    Args:
+        plan: What is asked.
+        measured: Where the arm is.
+        before: Orientation the arm was told last, or the measured one.
+        limits: What may be asked.
+    """
+    offset = math.dist(plan.positions[0], measured.position)
+    if not offset <= limits.max_start_offset_m:
+        return cause(
+            Code.START_OFFSET,
+            f"The first target is {offset * 100:.1f} cm from the tool, more than "
+            f"{limits.max_start_offset_m * 100:.1f} cm.",
+            f"{offset:.3f} m",
+        )
+    angle = max(angle_between(plan.quaternion, other) for other in (measured.quaternion, before))
+    if not angle <= limits.max_rotation_step_rad:
+        return cause(
+            Code.ROTATION_STEP,
+            f"The first target is turned by {angle:.2f} rad, more than "
+            f"{limits.max_rotation_step_rad:.2f} rad.",
+            f"{angle:.3f} rad",
+        )
+    return None
+
+
+def age_cause(chunk: Chunk, stamp_ns: int, limits: Limits) -> Cause | None:
+    """What is wrong with a chunk's stamp when the robot's clock shows `stamp_ns`."""
+    age_s = (stamp_ns - chunk.stamp_ns) / 1e9
+    if age_s > limits.max_chunk_age_s:
+        return cause(
+            Code.STALE_CHUNK,
+            f"Chunk {chunk.sequence} answers what was seen {age_s:.2f} s ago, more than "
+            f"{limits.max_chunk_age_s:.2f} s.",
+            f"{age_s:.3f} s",
+        )
+    if age_s < -limits.max_chunk_age_s:
+        return cause(
+            Code.CHUNK_AHEAD,
+            f"Chunk {chunk.sequence} is stamped {-age_s:.2f} s ahead of the robot's clock.",
+            f"{age_s:.3f} s",
+        )
+    return None
+
+
+def _form_causes(chunk: Chunk, limits: Limits) -> Iterator[Cause]:
+    name, shape = f"Chunk {chunk.sequence}", chunk.actions.shape
+    if len(shape) != 2 or shape[1] != ACTION_DIM or not 0 < chunk.execute_steps <= shape[0]:
+        what = f"{name} has actions of shape {shape} and executes {chunk.execute_steps} of them;"
+        yield cause(Code.WRONG_SIZE, f"{what} rows of {ACTION_DIM} are needed.", f"shape {shape}")
+    if chunk.action_space != ACTION_SPACE:
+        what = f"{name} is in action space {chunk.action_space!r}, not {ACTION_SPACE!r}."
+        yield cause(Code.WRONG_ACTION_SPACE, what, repr(chunk.action_space))
+    if chunk.frame_id != limits.base_frame:
+        what = f"{name} is in frame {chunk.frame_id!r}, not {limits.base_frame!r}."
+        yield cause(Code.WRONG_FRAME, what, repr(chunk.frame_id))
+    rate_hz = chunk.control_rate_hz
+    if not abs(rate_hz - limits.control_rate_hz) <= RATE_TOLERANCE * limits.control_rate_hz:
+        what = f"{name} is made for {rate_hz} Hz, the robot runs at {limits.control_rate_hz} Hz."
+        yield cause(Code.WRONG_RATE, what, f"{rate_hz} Hz")
+    if not np.isfinite(chunk.actions).all():
+        row = int(np.argwhere(~np.isfinite(chunk.actions))[0][0])
+        what = f"{name} asks for something that is not a number in row {row}."
+        yield cause(Code.NON_FINITE_ACTION, what, str(chunk.actions[row].tolist()))
+    if not all_finite(chunk.reference_pose.position):
+        what = f"{name} refers to a pose that is not a number."
+        yield cause(Code.NON_FINITE_ACTION, what, str(chunk.reference_pose.position.tolist()))
+
+
+def _motion_causes(plan: Plan, sequence: int, limits: Limits) -> Iterator[Cause]:
+    before = plan.positions[0]
+    for row, (position, opening) in enumerate(zip(plan.positions, plan.openings, strict=True)):
+        where = f"Row {row} of chunk {sequence}"
+        excess = math.dist(position, pull_into_box(position, limits.low_m, limits.high_m))
+        if not excess <= limits.max_excess_m:
+            what = f"{where} is {excess * 100:.1f} cm outside the workspace."
+            yield cause(Code.WORKSPACE, what, _meters(position))
+        step = math.dist(position, before)
+        if not step <= limits.max_asked_step_m:
+            what = f"{where} jumps by {step * 100:.1f} cm from the row before."
+            yield cause(Code.STEP, what, f"{step:.3f} m")
+        if not -GRIPPER_EXCESS <= opening <= 1.0 + GRIPPER_EXCESS:
+            what = f"{where} asks for a gripper opening of {opening:.3g}."
+            yield cause(Code.GRIPPER, what, f"{opening:.3g}")
+        before = position
+
+
+def _meters(position: Vec3) -> str:
+    return "x {:.3g} y {:.3g} z {:.3g} m".format(*position)

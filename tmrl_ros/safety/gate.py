@@ -1,0 +1,250 @@
+"""The one gate to the robot: every chunk passes here, and every target comes from here.
+
+The gate is driven by its inputs alone and keeps no clock and no thread. Each `on_*` method takes
+the monotonic wall time in seconds and returns the effects in the order in which they must happen.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tmrl_ros.core.config import RobotConfig, SafetyConfig
+from tmrl_ros.core.types import (
+    Chunk,
+    ChunkResult,
+    ChunkSource,
+    Outcome,
+    Pose,
+    RobotSample,
+    Target,
+)
+from tmrl_ros.safety.causes import Cause, Code, Refusal, cause
+from tmrl_ros.safety.chunk_rules import age_cause, plan_chunk, start_cause
+from tmrl_ros.safety.execution import Execution, Setpoint, seed, unsent_outcome
+from tmrl_ros.safety.geometry import Quat, Vec3
+from tmrl_ros.safety.latch import Latch
+from tmrl_ros.safety.limits import Limits
+from tmrl_ros.safety.state_rules import Measured
+from tmrl_ros.safety.status import Counters, Effect, GateState, GateStatus, StateChanged
+from tmrl_ros.safety.watch import RobotWatch
+
+
+class Gate:
+    """State machine LATCHED -> READY <-> RUNNING -> LATCHED; it starts latched."""
+
+    def __init__(self, safety: SafetyConfig, robot: RobotConfig, wall_s: float = 0.0) -> None:
+        """Start latched at wall time `wall_s`."""
+        self._limits = Limits.of(safety, robot)
+        self._watch = RobotWatch(self._limits)
+        self._latch = Latch(cause(Code.START, "The supervisor has just started."), wall_s)
+        self._counters = Counters()
+        self._run: Execution | None = None
+        self._answer_due_s = 0.0
+        self._last: Setpoint | None = None
+        self._width_m: float | None = None
+        self._target_sequence = 0
+        self._publishers = 0
+        self._last_decision: tuple[str, int] | None = None
+        self._shown_causes: tuple[str, ...] = ()
+
+    def on_state(self, sample: RobotSample, wall_s: float) -> list[Effect]:
+        """Take in a robot state; an advanced tick answers the last target and asks for the next."""
+        causes, advanced = self._watch.on_state(sample, wall_s)
+        if self._latch.cause is not None:
+            return []
+        if causes:
+            return self._stop(causes[0], wall_s)
+        run, measured = self._run, self._watch.measured
+        if run is None or measured is None:
+            return []
+        if not run.started:
+            return self._start(run, wall_s) if sample.stamp_ns >= run.chunk.stamp_ns else []
+        if not advanced:
+            return []
+        run.arrived(measured)
+        if not run.all_sent and self._last is not None:
+            return [self._send(run, self._last.position, measured, wall_s)]
+        self._run = None
+        self._counters.chunks_executed += 1
+        return [run.outcome(ChunkResult.EXECUTED, "", measured), StateChanged()]
+
+    def on_chunk(self, chunk: Chunk, wall_s: float) -> list[Effect]:
+        """Judge a chunk and, if it may be executed, send its first target."""
+        if chunk.execute_steps == 0:
+            self._in_order(chunk)
+            return [unsent_outcome(chunk, ChunkResult.SKIPPED, "", self._stamp_ns)]
+        if self._latch.cause is not None:
+            return [self._reject(chunk, Refusal.LATCHED)]
+        plan = plan_chunk(chunk, self._limits)
+        if isinstance(plan, Cause):
+            return [*self._stop(plan, wall_s), self._reject(chunk, plan.code)]
+        if not self._in_order(chunk):
+            return [self._reject(chunk, Refusal.OUT_OF_ORDER)]
+        if self._run is not None:
+            return [self._reject(chunk, Refusal.BUSY)]
+        wrong = age_cause(chunk, self._stamp_ns, self._limits)
+        if wrong is not None:
+            return [*self._stop(wrong, wall_s), self._reject(chunk, wrong.code)]
+        run = self._run = Execution(chunk, plan, self._limits)
+        self._answer_due_s = wall_s + self._limits.progress_timeout_s
+        if chunk.stamp_ns > self._stamp_ns:
+            return [StateChanged()]  # the state it was made from is still on its way to us
+        return [*self._start(run, wall_s), StateChanged()]
+
+    def on_malformed_chunk(self, chunk: Chunk, what: str, wall_s: float) -> list[Effect]:
+        """Latch on a chunk message that cannot be read; `chunk` holds what could be."""
+        wrong = cause(Code.MALFORMED_CHUNK, f"A chunk cannot be read: {what}.", what)
+        return [*self._stop(wrong, wall_s), self._reject(chunk, wrong.code)]
+
+    def on_malformed_state(self, what: str, wall_s: float) -> list[Effect]:
+        """Latch on a robot state message that cannot be read."""
+        wrong = cause(Code.MALFORMED_STATE, f"A robot state cannot be read: {what}.", what)
+        return self._stop(wrong, wall_s)
+
+    def on_internal_error(self, what: str, wall_s: float) -> list[Effect]:
+        """Latch on a mistake in the supervisor itself."""
+        wrong = cause(Code.INTERNAL_ERROR, f"The supervisor made a mistake: {what}.", what)
+        return self._stop(wrong, wall_s)
+
+    def on_stop(self, wall_s: float, who: str = "An operator") -> list[Effect]:
+        """Latch because a person says so; pressed again, it commands the hold again."""
+        wrong = cause(Code.OPERATOR_STOP, f"{who} pressed stop.", who)
+        if self._latch.cause is None:
+            return self._stop(wrong, wall_s)
+        self._latch.set(wrong, wall_s)
+        heard = self._watch.silence(wall_s) is None
+        return [*(self._hold() if heard else []), StateChanged()]
+
+    def on_shutdown(self, wall_s: float) -> list[Effect]:
+        """Leave the arm holding where it is."""
+        return self._stop(cause(Code.SHUTDOWN, "The supervisor was shut down."), wall_s)
+
+    def on_reset(self, wall_s: float) -> tuple[bool, str]:
+        """A person's reset: refused while a cause is present; nothing moves because of it.
+
+        Returns:
+            Whether the gate is open now, and a sentence for the person.
+        """
+        return self._latch.reset(self._present(wall_s))
+
+    def on_tick(self, wall_s: float) -> list[Effect]:
+        """Watchdog, to be called about 20 times a second: silence and targets without an answer."""
+        if self._latch.cause is None:
+            silence = self._watch.silence(wall_s)
+            if silence is not None:
+                return self._stop(silence, wall_s)
+            if self._run is not None and wall_s > self._answer_due_s:
+                waited = f"{self._limits.progress_timeout_s:.1f} s"
+                what = f"The robot did not answer a target for {waited}."
+                return self._stop(cause(Code.NO_PROGRESS, what, waited), wall_s)
+        shown, self._shown_causes = self._shown_causes, self._present_codes(wall_s)
+        return [StateChanged()] if shown != self._shown_causes else []
+
+    def on_target_publishers(self, count: int, wall_s: float) -> list[Effect]:
+        """Take in how many publishers the target topic has, the supervisor included."""
+        self._publishers = count
+        wrong = self._second_publisher()
+        return self._stop(wrong, wall_s) if wrong is not None else []
+
+    def status(self, wall_s: float) -> GateStatus:
+        """The stop as people see it."""
+        latched, counters = self._latch.cause, self._counters
+        state = GateState.READY if self._run is None else GateState.RUNNING
+        return GateStatus(
+            stamp_ns=self._stamp_ns,
+            state=state if latched is None else GateState.LATCHED,
+            code="" if latched is None else latched.code.value,
+            message="" if latched is None else latched.message,
+            value="" if latched is None else latched.value,
+            latched_at_s=self._latch.latched_at_s,
+            present_causes=self._present_codes(wall_s),
+            targets_sent=counters.targets_sent,
+            targets_clipped=counters.targets_clipped,
+            chunks_executed=counters.chunks_executed,
+            chunks_rejected=counters.chunks_rejected,
+            latches=self._latch.count,
+        )
+
+    @property
+    def _stamp_ns(self) -> int:
+        measured = self._watch.measured
+        return measured.stamp_ns if measured is not None else 0
+
+    def _start(self, run: Execution, wall_s: float) -> list[Effect]:
+        measured = self._watch.measured
+        assert measured is not None  # nothing runs before a state was heard: the reset is refused
+        wrong = age_cause(run.chunk, measured.stamp_ns, self._limits)
+        position, quaternion = seed(self._last, measured, self._limits)
+        wrong = wrong or start_cause(run.plan, measured, quaternion, self._limits)
+        if wrong is not None:
+            return self._stop(wrong, wall_s)
+        return [self._send(run, position, measured, wall_s)]
+
+    def _send(self, run: Execution, before: Vec3, measured: Measured, wall_s: float) -> Target:
+        clipped = run.steps_clipped
+        point = self._last = run.next_setpoint(before, measured.stamp_ns)
+        self._counters.targets_clipped += run.steps_clipped - clipped
+        self._width_m = point.opening * self._limits.gripper_max_width_m
+        self._answer_due_s = wall_s + self._limits.progress_timeout_s
+        return self._target(False, point.position, point.quaternion, measured, self._width_m)
+
+    def _stop(self, wrong: Cause, wall_s: float) -> list[Effect]:
+        """Latch; the hold goes out before anything else."""
+        if not self._latch.set(wrong, wall_s):
+            return []
+        effects: list[Effect] = self._hold()
+        run, self._run, self._last = self._run, None, None
+        measured = self._watch.measured
+        if run is not None and measured is not None:
+            if run.started:
+                effects.append(run.outcome(ChunkResult.ABORTED, wrong.code.value, measured))
+            else:
+                effects.append(self._reject(run.chunk, wrong.code))
+        return [*effects, StateChanged()]
+
+    def _hold(self) -> list[Effect]:
+        """Stay where the arm is; the gripper keeps its last command, so that nothing is dropped."""
+        measured = self._watch.measured
+        if measured is None:
+            return []
+        width_m = self._width_m
+        if width_m is None:
+            width_m = min(max(measured.width_m, 0.0), self._limits.gripper_max_width_m)
+        return [self._target(True, measured.position, measured.quaternion, measured, width_m)]
+
+    def _target(
+        self, hold: bool, position: Vec3, quaternion: Quat, measured: Measured, width_m: float
+    ) -> Target:
+        self._target_sequence += 1
+        self._counters.targets_sent += 1
+        pose = Pose(np.array(position), np.array(quaternion))
+        return Target(
+            measured.stamp_ns, self._target_sequence, hold, pose, width_m, self._limits.base_frame
+        )
+
+    def _reject(self, chunk: Chunk, reason: Code | Refusal) -> Outcome:
+        self._counters.chunks_rejected += 1
+        return unsent_outcome(chunk, ChunkResult.REJECTED, reason.value, self._stamp_ns)
+
+    def _in_order(self, chunk: Chunk) -> bool:
+        """Note a policy's decision; False when it or a later one of its episode came before."""
+        if chunk.source is not ChunkSource.POLICY:
+            return True
+        last = self._last_decision
+        if last is not None and last[0] == chunk.episode_id and chunk.sequence <= last[1]:
+            return False
+        self._last_decision = (chunk.episode_id, chunk.sequence)
+        return True
+
+    def _second_publisher(self) -> Cause | None:
+        if self._publishers <= 1:
+            return None
+        what = f"{self._publishers} programs publish targets for the robot; only one may."
+        return cause(Code.SECOND_PUBLISHER, what, str(self._publishers))
+
+    def _present(self, wall_s: float) -> list[Cause]:
+        other = self._second_publisher()
+        return self._watch.present(wall_s) + ([other] if other is not None else [])
+
+    def _present_codes(self, wall_s: float) -> tuple[str, ...]:
+        return tuple(item.code.value for item in self._present(wall_s))

@@ -1,0 +1,65 @@
+"""Small vector and quaternion arithmetic on plain floats, fast enough for every control period.
+
+Positions are (x, y, z) in metres, quaternions (x, y, z, w). Comparisons against a limit are written
+`not value <= limit` by the callers, so that NaN counts as a violation.
+"""
+
+from __future__ import annotations
+
+import math
+
+from tmrl_ros.core.types import FloatArray
+
+Vec3 = tuple[float, float, float]
+Quat = tuple[float, float, float, float]
+
+UNIT_TOLERANCE = 0.01
+"""A quaternion whose norm differs from 1 by more is not a rotation but a mistake."""
+
+
+def vec3(values: FloatArray) -> Vec3:
+    """Three floats from a (3,) array."""
+    x, y, z = values.tolist()
+    return (x, y, z)
+
+
+def all_finite(values: FloatArray) -> bool:
+    """Whether a short array holds neither NaN nor infinity (1e308 counts as infinite)."""
+    return math.isfinite(sum(values.tolist()))
+
+
+def unit_quaternion(values: FloatArray) -> Quat | None:
+    """Normalised (x, y, z, w), or None when the norm is not 1 within `UNIT_TOLERANCE`."""
+    x, y, z, w = values.tolist()
+    norm = math.hypot(x, y, z, w)
+    if not abs(norm - 1.0) <= UNIT_TOLERANCE:
+        return None
+    return (x / norm, y / norm, z / norm, w / norm)
+
+
+def angle_between(a: Quat, b: Quat) -> float:
+    """Angle of the rotation from `a` to `b`, 0 to pi rad; both must be unit quaternions."""
+    dot = abs(a[0] * b[0] + a[1] * b[1] + a[2] * b[2] + a[3] * b[3])
+    return 2.0 * math.acos(min(1.0, dot))
+
+
+def pull_into_box(point: Vec3, low: Vec3, high: Vec3) -> Vec3:
+    """The point of the box `low`..`high` nearest to `point`."""
+    return (
+        min(max(point[0], low[0]), high[0]),
+        min(max(point[1], low[1]), high[1]),
+        min(max(point[2], low[2]), high[2]),
+    )
+
+
+def step_toward(start: Vec3, goal: Vec3, max_distance_m: float) -> Vec3:
+    """`goal`, or the point `max_distance_m` from `start` on the way to it when it is further."""
+    distance = math.dist(start, goal)
+    if distance <= max_distance_m:
+        return goal
+    share = max_distance_m / distance
+    return (
+        start[0] + (goal[0] - start[0]) * share,
+        start[1] + (goal[1] - start[1]) * share,
+        start[2] + (goal[2] - start[2]) * share,
+    )

@@ -1,0 +1,56 @@
+"""The limits of one arm in one cell, worked out once from the configuration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tmrl_ros.core.config import RobotConfig, SafetyConfig
+from tmrl_ros.safety.geometry import Vec3
+
+GRIPPER_EXCESS = 0.05
+"""A gripper opening outside 0..1 by more is a mistake; by less it is clipped."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a target may be. Lengths in metres, times in seconds, angles in rad, forces in N."""
+
+    base_frame: str
+    control_rate_hz: float
+    gripper_max_width_m: float
+    state_timeout_s: float
+    low_m: Vec3
+    high_m: Vec3
+    max_excess_m: float
+    max_target_step_m: float
+    max_asked_step_m: float
+    max_start_offset_m: float
+    max_rotation_step_rad: float
+    max_chunk_age_s: float
+    max_force_n: float
+    progress_timeout_s: float
+
+    @classmethod
+    def of(cls, safety: SafetyConfig, robot: RobotConfig) -> Limits:
+        """Limits of a cell.
+
+        `max_asked_step_m` is what may be asked for between two rows before it counts as a mistake;
+        `max_target_step_m` is what is sent per control period, so that the speed limit is kept.
+        """
+        low, high = safety.workspace_min_m, safety.workspace_max_m
+        return cls(
+            base_frame=robot.base_frame,
+            control_rate_hz=robot.control_rate_hz,
+            gripper_max_width_m=robot.gripper_max_width_m,
+            state_timeout_s=robot.state_timeout_s,
+            low_m=(low[0], low[1], low[2]),
+            high_m=(high[0], high[1], high[2]),
+            max_excess_m=safety.max_workspace_excess_m,
+            max_target_step_m=min(safety.max_speed_mps / robot.control_rate_hz, safety.max_step_m),
+            max_asked_step_m=safety.max_step_m,
+            max_start_offset_m=safety.max_start_offset_m,
+            max_rotation_step_rad=safety.max_rotation_step_rad,
+            max_chunk_age_s=safety.max_chunk_age_s,
+            max_force_n=safety.max_force_n,
+            progress_timeout_s=safety.chunk_progress_timeout_s,
+        )
