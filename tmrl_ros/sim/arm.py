@@ -1,11 +1,13 @@
 """The arm's controller: from a target pose per control period to actuators at the physics rate."""
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
 from tmrl_ros.sim.engine import mujoco
 from tmrl_ros.sim.kinematics import (
-    DAMPING,
+    IDENTITY,
     Q_NOMINAL,
     VELOCITY_LIMITS,
     ArmKinematics,
@@ -17,9 +19,17 @@ Array = NDArray[np.float64]
 
 SPEED_FRACTION = 0.9
 """Share of the joint velocity limits that a reference may use."""
+MAX_SPEED_M_S = 0.7
+ACCELERATION_M_S2 = 10.0
+BRAKING_M_S2 = 5.0
+"""Bounds of the reference's motion. A target that keeps them is where the reference is one period
+later; one that jumps is approached at `MAX_SPEED_M_S` and without running past it."""
 GRIPPER_SPEED_M_S = 0.10
 """Width per second; a Franka Hand moves each finger at up to 50 mm/s."""
 GRIPPER_OPEN_M = 0.08
+FEEDFORWARD = 0.5
+"""Share of the servos' damping lag that the reference's own velocity makes up for. All of it would
+turn every corner of a 20 Hz reference into a jerk."""
 RAMPS_PER_PERIOD = 5
 """Set points per control period; the actuators' own filter smooths between them at every step."""
 _FULL_STATE = mujoco.mjtState.mjSTATE_INTEGRATION.value
@@ -29,7 +39,7 @@ class ArmDriver:
     """Tracks target poses with joint position servos that behave as springs.
 
     The reference is found by inverse kinematics once per control period and ramped linearly over
-    it; servo stiffness gives the compliance (some 3 to 6 N/mm at the tool).
+    it. Servo stiffness gives the compliance, servo limits the largest force (assets/panda).
     """
 
     def __init__(
@@ -41,7 +51,11 @@ class ArmDriver:
         self._steps_per_ramp = round(control_period_s / model.opt.timestep / RAMPS_PER_PERIOD)
         self._tcp = model.site("tcp").id
         self._q_reference = Q_NOMINAL.copy()
+        self._velocity = np.zeros(3)
         self._width_reference_m = GRIPPER_OPEN_M
+        # A position servo lags kv / kp seconds behind a steady motion.
+        lag_s = -model.actuator_biasprm[:7, 2] / model.actuator_gainprm[:7, 0]
+        self._lead: Array = FEEDFORWARD * lag_s / control_period_s
         self._jacobian = np.zeros((6, model.nv))
 
     @property
@@ -72,6 +86,7 @@ class ArmDriver:
         self._data.act[:7] = q
         self._data.ctrl[:7] = q
         self._q_reference = q.copy()
+        self._velocity = np.zeros(3)
 
     def open_gripper_by_hand(self) -> None:
         """Open the fingers at once, as a person freeing an object does."""
@@ -82,8 +97,23 @@ class ArmDriver:
 
     def track(self, position_m: Array, quaternion_xyzw: Array, width_m: float) -> None:
         """Advance one control period towards a target."""
+        here = self._kinematics.position(self._q_reference)
+        here_to_there = position_m - here
+        distance_m = math.sqrt(float(here_to_there @ here_to_there))
+        speed = min(
+            MAX_SPEED_M_S,
+            distance_m / self._period_s,
+            math.sqrt(2.0 * BRAKING_M_S2 * distance_m),
+        )
+        change = here_to_there * (speed / max(distance_m, 1e-9)) - self._velocity
+        largest = ACCELERATION_M_S2 * self._period_s
+        change *= min(1.0, largest / max(math.sqrt(float(change @ change)), 1e-9))
+        self._velocity = self._velocity + change
         wanted = self._kinematics.inverse(
-            position_m, quaternion_xyzw, start=self._q_reference, iterations=2
+            here + self._period_s * self._velocity,
+            quaternion_xyzw,
+            start=self._q_reference,
+            iterations=2,
         )
         move = wanted - self._q_reference
         allowed = SPEED_FRACTION * VELOCITY_LIMITS * self._period_s
@@ -96,7 +126,7 @@ class ArmDriver:
         self._width_reference_m = start_width_m + float(np.clip(widen, -widest, widest))
         for ramp in range(1, RAMPS_PER_PERIOD + 1):
             share = ramp / RAMPS_PER_PERIOD
-            self._data.ctrl[:7] = start + share * move
+            self._data.ctrl[:7] = start + (share + self._lead) * move
             self._data.ctrl[7] = 0.5 * (
                 start_width_m + share * (self._width_reference_m - start_width_m)
             )
@@ -127,17 +157,18 @@ class ArmDriver:
         jacobian = self._jacobian[:, :7]
         torque = self._data.qfrc_constraint[:7]
         # Damped, so that a posture near a singularity gives no absurd force.
-        wrench = np.linalg.solve(jacobian @ jacobian.T + DAMPING, jacobian @ torque)
+        wrench = np.linalg.solve(jacobian @ jacobian.T + 1e-4 * IDENTITY, jacobian @ torque)
         return jacobian @ self._data.qvel[:7], wrench
 
-    def snapshot(self) -> tuple[Array, Array, float]:
+    def snapshot(self) -> tuple[Array, ...]:
         """Everything the next step depends on."""
         state = np.zeros(mujoco.mj_stateSize(self._model, _FULL_STATE))
         mujoco.mj_getState(self._model, self._data, state, _FULL_STATE)
-        return state, self._q_reference.copy(), self._width_reference_m
+        return state, self._q_reference, self._velocity, np.array([self._width_reference_m])
 
-    def restore(self, snapshot: tuple[Array, Array, float]) -> None:
+    def restore(self, snapshot: tuple[Array, ...]) -> None:
         """Go back to a snapshot."""
-        state, self._q_reference, self._width_reference_m = snapshot
+        state, self._q_reference, self._velocity, width = snapshot
+        self._width_reference_m = float(width[0])
         mujoco.mj_setState(self._model, self._data, state, _FULL_STATE)
         mujoco.mj_forward(self._model, self._data)

@@ -18,7 +18,9 @@ Q_NOMINAL = np.array([0.0, -0.4, 0.0, -2.4, 0.0, 2.0, 0.785398163])
 VELOCITY_LIMITS = np.array([2.175, 2.175, 2.175, 2.175, 2.61, 2.61, 2.61])
 """Panda joint velocity limits, rad/s (panda.urdf)."""
 LIMIT_MARGIN_RAD = 0.02
-DAMPING = 1e-4 * np.eye(6)
+IDENTITY = np.eye(6)
+WELL_CONDITIONED = 0.1
+"""Smallest singular value of the Jacobian above which the inverse is not damped."""
 _TO_XYZW, _TO_WXYZ = np.array([1, 2, 3, 0]), np.array([3, 0, 1, 2])
 
 
@@ -75,6 +77,13 @@ class ArmKinematics:
             quaternion_xyzw=xyzw_from_wxyz(self._quaternion),
         )
 
+    def position(self, q: Array) -> Array:
+        """Position of the tool centre point (3,) at the joint angles q (7,) in rad."""
+        self._data.qpos[:7] = q
+        mujoco.mj_kinematics(self._model, self._data)
+        position: Array = self._data.site_xpos[self._tcp].copy()
+        return position
+
     def inverse(
         self,
         position_m: Array,
@@ -105,7 +114,11 @@ class ArmKinematics:
                 self._model, self._data, self._jacobian[:3], self._jacobian[3:], self._tcp
             )
             jacobian = self._jacobian[:, :7]
-            damped = jacobian @ jacobian.T + DAMPING
+            gram = jacobian @ jacobian.T
+            # Damping grows towards a singularity (Nakamura and Hanafusa 1986): exact in the
+            # workspace, calm where a target out of reach stretches the arm.
+            weakest = float(np.linalg.eigvalsh(gram)[0]) / WELL_CONDITIONED**2
+            damped = gram + (1e-6 + 2e-3 * max(0.0, 1.0 - weakest)) * IDENTITY
             posture = 0.05 * (Q_NOMINAL - q)
             # The posture acts in the null space only: J (I - J^+ J) p = 0.
             step = posture + jacobian.T @ np.linalg.solve(damped, error - jacobian @ posture)

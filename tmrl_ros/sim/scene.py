@@ -129,6 +129,8 @@ def _add_objects(spec: mujoco.MjSpec, task: TaskScene) -> None:
             rgba=[*item.color, 1.0],
             condim=3,
             friction=[1.0, 0.005, 0.0001],
+            solref=[0.005, 1.0],
+            solimp=[0.95, 0.99, 0.001, 0.5, 2.0],
             contype=1,
             conaffinity=3,
         )
