@@ -279,9 +279,10 @@ class EpisodeManager(ConfiguredNode):
                     self._ask_scene(episode_id, ResetScene.Request(seed=seed, task=task))
                 case ResetStop():
                     self._reset.call_async(Trigger.Request()).add_done_callback(self._on_was_reset)
-                case Say(text, warning):
-                    logger = self.get_logger()
-                    (logger.warning if warning else logger.info)(text)
+                case Say(text, warning=True):
+                    self.get_logger().warning(text)
+                case Say(text):
+                    self.get_logger().info(text)
         runner, done = self._runner, self._done
         self._show()
         if runner is not None and runner.result is not None and done and not done.done():
