@@ -17,7 +17,6 @@ def view(**objects):
         speeds=dict.fromkeys(objects, 0.0),
         held=frozenset(),
         touched=frozenset(),
-        touching=frozenset(),
         ee_position_m=np.array([0.45, 0.0, 0.2]),
     )
 
@@ -66,14 +65,13 @@ def test_an_object_off_the_table_ends_any_task():
 
 def test_a_stack_counts_only_once_released_and_at_rest():
     task = TASKS["stack"]
-    stacked = replace(
-        view(red=[0.5, 0.1, 0.06], green=[0.5, 0.1, 0.02]),
-        touching=frozenset({frozenset({"red", "green"})}),
-    )
+    stacked = view(red=[0.5, 0.1, 0.06], green=[0.5, 0.1, 0.02])
     assert task.evaluate(stacked).success
     assert not task.evaluate(replace(stacked, touched=frozenset({"red"}))).success
     assert not task.evaluate(replace(stacked, speeds={"red": 0.3, "green": 0.0})).success
-    assert not task.evaluate(replace(stacked, touching=frozenset())).success
+    beside = view(red=[0.5, 0.15, 0.06], green=[0.5, 0.1, 0.02])
+    above = view(red=[0.5, 0.1, 0.07], green=[0.5, 0.1, 0.02])
+    assert not task.evaluate(beside).success and not task.evaluate(above).success
 
 
 def test_progress_grows_as_the_hand_comes_closer():

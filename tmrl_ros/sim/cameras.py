@@ -1,7 +1,6 @@
 """The simulated RGB-D cameras: intrinsics, poses, depth as a D435 gives it, frozen drivers."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +9,6 @@ from tmrl_ros.sim.engine import mujoco
 from tmrl_ros.sim.rendering import Depth, Image, Renderer, RendererName, make_renderer
 from tmrl_ros.sim.scene import CAMERAS
 
-CameraName = Literal["exterior", "wrist"]
 Array = NDArray[np.float64]
 
 DEPTH_RANGE_M = (0.08, 3.0)
@@ -99,7 +97,7 @@ class SimulatedCameras:
         """The renderer in use, or the one asked for while none is open."""
         return self._renderer_name if self._renderer is None else self._renderer.name
 
-    def render(self, name: CameraName, *, step: int, stamp_s: float) -> Frame:
+    def render(self, name: str, *, step: int, stamp_s: float) -> Frame:
         """Take a picture; the noise depends on the seed, the camera and the step alone."""
         camera_id = self._camera_id(name)
         if name in self._frozen:
@@ -114,7 +112,7 @@ class SimulatedCameras:
         depth_mm = np.where(valid, depth_m * 1000.0 + 0.5, 0.0).astype(np.uint16)
         return Frame(color=color, depth_mm=depth_mm, stamp_s=stamp_s)
 
-    def model_of(self, name: CameraName) -> CameraModel:
+    def model_of(self, name: str) -> CameraModel:
         """Intrinsics and present pose."""
         camera_id = self._camera_id(name)
         width, height = self._size
@@ -128,7 +126,7 @@ class SimulatedCameras:
         )
         return CameraModel(width=width, height=height, K=intrinsics, T_base_optical=pose)
 
-    def freeze(self, name: CameraName, *, step: int, stamp_s: float) -> None:
+    def freeze(self, name: str, *, step: int, stamp_s: float) -> None:
         """Repeat the picture of now from here on."""
         self._frozen[name] = self.render(name, step=step, stamp_s=stamp_s)
 

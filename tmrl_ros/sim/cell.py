@@ -5,16 +5,16 @@ Everything is in the base frame (panda_link0, table surface at z = 0), in SI uni
 belongs to one thread.
 """
 
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tmrl_ros.sim.arm import ArmDriver
-from tmrl_ros.sim.cameras import CameraModel, CameraName, Frame, SimulatedCameras
+from tmrl_ros.sim.cameras import CameraModel, Frame, SimulatedCameras
 from tmrl_ros.sim.contacts import SceneObserver
 from tmrl_ros.sim.engine import mujoco
+from tmrl_ros.sim.readings import CellState, GroundTruth
 from tmrl_ros.sim.rendering import RendererName
 from tmrl_ros.sim.scene import build_model
 from tmrl_ros.sim.tasks import TaskScene, task_named
@@ -22,63 +22,10 @@ from tmrl_ros.sim.tasks import TaskScene, task_named
 Array = NDArray[np.float64]
 
 CONTROL_PERIOD_S = 0.05
-GRIPPER_OPEN_M = 0.08
 
 
 class SceneBlockedError(RuntimeError):
     """The arm stands where an object was to be placed."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class CellState:
-    """What the robot's own sensors report; base frame.
-
-    Attributes:
-        stamp_s: Simulation time.
-        q: Joint angles (7,), rad.
-        dq: Joint velocities (7,), rad/s.
-        tau: Joint torques (7,), N m, gravity included.
-        ee_position_m: Tool centre point (3,).
-        ee_quaternion_xyzw: Its orientation (4,).
-        ee_twist: Linear (m/s) then angular (rad/s) velocity (6,).
-        external_wrench: Force (N) and torque (N m) acting on the tool centre point (6,), estimated
-            from joint torques, so it includes the weight of what is held.
-        gripper_width_m: Opening between the finger pads.
-    """
-
-    stamp_s: float
-    q: Array
-    dq: Array
-    tau: Array
-    ee_position_m: Array
-    ee_quaternion_xyzw: Array
-    ee_twist: Array
-    external_wrench: Array
-    gripper_width_m: float
-
-    @property
-    def external_force_n(self) -> Array:
-        """The force part of the external wrench (3,), N."""
-        return self.external_wrench[:3]
-
-
-@dataclass(frozen=True, kw_only=True)
-class GroundTruth:
-    """What only the simulation knows.
-
-    Attributes:
-        success: The task is done at this moment.
-        failure: Something that ends the episode badly: wrong object lifted, object off the table.
-        progress: In [0, 1]; 1 exactly on success.
-        object_positions: Object centres (3,), metres, base frame.
-        held: Names of the objects between the finger pads.
-    """
-
-    success: bool
-    failure: bool
-    progress: float
-    object_positions: dict[str, Array]
-    held: frozenset[str]
 
 
 class SimulatedCell:
@@ -229,7 +176,7 @@ class SimulatedCell:
             held=view.scene.held,
         )
 
-    def render(self, camera_name: CameraName) -> Frame:
+    def render(self, camera_name: str) -> Frame:
         """Take one colour and depth image.
 
         Raises:
@@ -238,11 +185,11 @@ class SimulatedCell:
         """
         return self._cameras.render(camera_name, step=self._steps, stamp_s=self.time_s)
 
-    def camera(self, camera_name: CameraName) -> CameraModel:
+    def camera(self, camera_name: str) -> CameraModel:
         """Intrinsics and present pose of a camera."""
         return self._cameras.model_of(camera_name)
 
-    def freeze_camera(self, camera_name: CameraName) -> None:
+    def freeze_camera(self, camera_name: str) -> None:
         """Make a camera repeat its latest frame, stamp included, as a hung driver does."""
         self._cameras.freeze(camera_name, step=self._steps, stamp_s=self.time_s)
 

@@ -40,15 +40,10 @@ class SceneObserver:
     def look(self) -> ScenePhysics:
         """Collect positions, speeds and contacts as of the last physics step."""
         touched_by: dict[str, set[int]] = {name: set() for name in self._bodies}
-        touching: set[frozenset[str]] = set()
         for first, second in self._data.contact.geom.tolist():
             for geom, other in ((first, second), (second, first)):
                 name = self._object_of_geom.get(geom)
-                if name is None:
-                    continue
-                if other in self._object_of_geom:
-                    touching.add(frozenset((name, self._object_of_geom[other])))
-                elif other in self._arm_geoms:
+                if name is not None and other in self._arm_geoms:
                     touched_by[name].add(other)
         speeds = {}
         for name, start in self._velocities.items():
@@ -60,7 +55,6 @@ class SceneObserver:
                 speeds=speeds,
                 held=frozenset(n for n, geoms in touched_by.items() if self._pads <= geoms),
                 touched=frozenset(n for n, geoms in touched_by.items() if self._pads & geoms),
-                touching=frozenset(touching),
                 ee_position_m=self._data.site_xpos[self._tcp].copy(),
             ),
             blocked=frozenset(name for name, geoms in touched_by.items() if geoms),

@@ -2,15 +2,13 @@
 
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tmrl_ros.sim.cell import SimulatedCell
+from tmrl_ros.sim.readings import CellState, GroundTruth
 from tmrl_ros.sim.tasks import GRIPPER_DOWN_XYZW, TaskScene, task_named
-
-if TYPE_CHECKING:
-    from tmrl_ros.sim.cell import CellState, GroundTruth, SimulatedCell
 
 Array = NDArray[np.float64]
 
@@ -75,7 +73,7 @@ class ScriptedExpert:
         self._wander = np.zeros(3)
         self._last_output: Array | None = None
 
-    def act(self, state: "CellState", truth: "GroundTruth") -> tuple[Array, Array, float]:
+    def act(self, state: CellState, truth: GroundTruth) -> tuple[Array, Array, float]:
         """Choose the target of the next control step.
 
         Args:
@@ -103,7 +101,7 @@ class ScriptedExpert:
         self._last_output[2] = max(float(self._last_output[2]), LOWEST_M)
         return self._last_output.copy(), np.array(GRIPPER_DOWN_XYZW), width_m
 
-    def _goal(self, state: "CellState", truth: "GroundTruth") -> tuple[Array, float]:
+    def _goal(self, state: CellState, truth: GroundTruth) -> tuple[Array, float]:
         """Where to go in this phase; changes the phase when its work is done."""
         position = truth.object_positions[self._object.name]
         ee = state.ee_position_m
@@ -128,7 +126,7 @@ class ScriptedExpert:
             return ee, OPEN_M
         return self._after_grasp(ee, position, truth)
 
-    def _after_grasp(self, ee: Array, position: Array, truth: "GroundTruth") -> tuple[Array, float]:
+    def _after_grasp(self, ee: Array, position: Array, truth: GroundTruth) -> tuple[Array, float]:
         onto = self._task.onto
         if onto is None:
             return np.array([*self._grasp_xy, CARRY_M + 0.01]), CLOSED_M
@@ -189,7 +187,7 @@ class ScriptedExpert:
 
 def expert(
     task: str | TaskScene,
-    cell: "SimulatedCell | None" = None,
+    cell: SimulatedCell | None = None,
     *,
     target_object: str | None = None,
     rng: np.random.Generator | None = None,
