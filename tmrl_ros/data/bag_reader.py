@@ -1,0 +1,162 @@
+"""Read whole episodes and sessions back from their bags as core types, without ROS."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tmrl_ros.core import topics
+from tmrl_ros.core.types import Chunk, Episode, EpisodeState, Outcome, Reward, RobotSample, Target
+from tmrl_ros.data import decode
+from tmrl_ros.data.bag_stream import BagStream, is_topic
+from tmrl_ros.data.bag_writer import ABOUT_FILE
+from tmrl_ros.data.decode import RecordedObservation
+from tmrl_ros.data.transitions import by_person
+
+
+@dataclass
+class EpisodeRecord:
+    """What one bag tells about its episode. `complete` is False for a bag without its end."""
+
+    path: Path
+    episode_id: str
+    about: dict[str, str] = field(default_factory=dict)
+    complete: bool = True
+    events: list[Episode] = field(default_factory=list)
+    chunks: list[Chunk] = field(default_factory=list)
+    reset_chunks: list[Chunk] = field(default_factory=list)
+    outcomes: list[Outcome] = field(default_factory=list)
+    rewards: list[Reward] = field(default_factory=list)
+    observations: list[RecordedObservation] = field(default_factory=list)
+    robot: list[RobotSample] = field(default_factory=list)
+    targets: list[Target] = field(default_factory=list)
+    others: list[Episode] = field(default_factory=list)
+    """Events about other episodes (labels given later)."""
+
+    @property
+    def ended(self) -> Episode | None:
+        """The last ENDED event, a person's label before the reward's."""
+        ended = [event for event in self.events if event.state is EpisodeState.ENDED]
+        labels = [event for event in ended if by_person(event)]
+        last = labels or ended
+        return last[-1] if last else None
+
+
+def bag_folders(session: Path) -> list[Path]:
+    """Folders of a session's bags in the order they were recorded, without those moved aside."""
+    folder = session / "episodes" if (session / "episodes").is_dir() else session
+    found = [
+        item
+        for item in folder.iterdir()
+        if item.is_dir() and not is_aside(item.name) and any(item.glob("*.mcap"))
+    ]
+    return sorted(found, key=lambda item: (_started_ns(item), item.name))
+
+
+def is_aside(name: str) -> bool:
+    """Whether a folder of this name was moved aside (a repeated episode, an empty bag)."""
+    return ".aborted-" in name or ".empty-" in name
+
+
+def is_label(name: str) -> bool:
+    """Whether a folder of this name holds only a label that was given after its episode's bag."""
+    return ".label-" in name
+
+
+def read_about(path: Path) -> dict[str, str]:
+    """What the recorder wrote about a bag when it opened it; empty if that is lost."""
+    try:
+        about = json.loads((path / ABOUT_FILE).read_text())
+    except (OSError, ValueError):
+        return {}
+    return {str(k): str(v) for k, v in about.items()} if isinstance(about, dict) else {}
+
+
+def read_episode(
+    path: Path, *, observations: bool = False, images: bool = False, robot: bool = False
+) -> EpisodeRecord:
+    """Read the record of one episode; a damaged tail is ignored.
+
+    Args:
+        path: Folder of the bag.
+        observations: Read observations too.
+        images: ... with their images and points.
+        robot: Read `robot/state` and `robot/target` too.
+
+    Raises:
+        BagError: There is no bag.
+    """
+    about = read_about(path)
+    record = EpisodeRecord(path, about.get("episode_id", ""), about)
+    readers: dict[str, Callable[[Any], None]] = {
+        topics.EPISODE: lambda m: record.events.append(decode.episode(m)),
+        topics.ACTION_CHUNK: lambda m: record.chunks.append(decode.chunk(m)),
+        topics.RESET_CHUNK: lambda m: record.reset_chunks.append(decode.chunk(m)),
+        topics.CHUNK_OUTCOME: lambda m: record.outcomes.append(decode.outcome(m)),
+        topics.REWARD: lambda m: record.rewards.append(decode.reward(m)),
+    }
+    if observations or images:
+        readers[topics.OBSERVATION] = lambda m: record.observations.append(
+            decode.observation(m, images=images)
+        )
+    if robot:
+        readers[topics.ROBOT_STATE] = lambda m: record.robot.append(decode.robot(m))
+        readers[topics.ROBOT_TARGET] = lambda m: record.targets.append(decode.target(m))
+    stream = BagStream(path, readers)
+    by_topic: dict[str, Callable[[Any], None]] = {}
+    for message in stream:
+        if message.topic not in by_topic:
+            name = max((n for n in readers if is_topic(message.topic, n)), key=len)
+            by_topic[message.topic] = readers[name]
+        by_topic[message.topic](message.decode())
+    record.complete = stream.complete
+    _keep_own(record)
+    return record
+
+
+def read_session(session: Path) -> list[EpisodeRecord]:
+    """Every episode of a session in the order it was recorded, with labels that were given later.
+
+    A label (an ENDED event) of an episode whose bag was closed already lies in a later bag or in a
+    small bag of its own; here it joins the events of its episode.
+
+    Raises:
+        BagError: A folder is no bag.
+    """
+    records: dict[str, EpisodeRecord] = {}
+    labels: list[Episode] = []
+    for folder in bag_folders(session):
+        record = read_episode(folder)
+        labels += record.others
+        if is_label(folder.name):
+            labels += record.events
+        else:
+            records[record.episode_id] = record
+    for label in labels:
+        if label.episode_id in records and label.state is EpisodeState.ENDED:
+            records[label.episode_id].events.append(label)
+    return list(records.values())
+
+
+def _keep_own(record: EpisodeRecord) -> None:
+    """Drop what the bag holds of other episodes (messages that came late)."""
+    if not record.episode_id:
+        named = [event.episode_id for event in record.events[:1]]
+        record.episode_id = named[0] if named else record.path.name
+    own = record.episode_id
+    record.others = [event for event in record.events if event.episode_id != own]
+    record.events = [event for event in record.events if event.episode_id == own]
+    record.chunks = [item for item in record.chunks if item.episode_id == own]
+    record.reset_chunks = [item for item in record.reset_chunks if item.episode_id == own]
+    record.outcomes = [item for item in record.outcomes if item.episode_id == own]
+    record.rewards = [item for item in record.rewards if item.episode_id == own]
+    record.observations = [item for item in record.observations if item.episode_id == own]
+
+
+def _started_ns(folder: Path) -> int:
+    about = read_about(folder)
+    started = about.get("started_ns", "")
+    return int(started) if started.isdigit() else 0

@@ -1,0 +1,249 @@
+"""Turn messages read from a bag into the core types, without ROS.
+
+The messages come from the bag's own definitions (`definitions.deserialise`); their fields are those
+of `tmrl_msgs`. `nodes/convert.py` does the same for live messages.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tmrl_ros.core.types import (
+    NANOSECONDS,
+    Chunk,
+    ChunkResult,
+    ChunkSource,
+    Episode,
+    EpisodeOutcome,
+    EpisodeState,
+    Float32Array,
+    FloatArray,
+    Outcome,
+    Phase,
+    Pose,
+    Reward,
+    RobotMode,
+    RobotSample,
+    Target,
+)
+
+BoolArray = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class RecordedObservation:
+    """One `Observation` as it was recorded.
+
+    `state` is (4,): end effector x y z in metres and gripper opening 0..1. `object_positions` is
+    (K, 3) in metres, base frame; `object_visible` (K,); `object_age_s` (K,). `images` are (height,
+    width, 3) uint8 by camera name, empty unless they were asked for. `points` is (N, 3) metres,
+    likewise.
+    """
+
+    stamp_ns: int
+    sequence: int
+    episode_id: str
+    decision: int
+    robot: RobotSample
+    prompt: str
+    state: Float32Array
+    object_names: tuple[str, ...]
+    object_positions: Float32Array
+    object_visible: BoolArray
+    object_age_s: FloatArray
+    images: dict[str, NDArray[np.uint8]] = field(default_factory=dict)
+    points: Float32Array = field(default_factory=lambda: np.zeros((0, 3), np.float32))
+
+
+def chunk(msg: Any) -> Chunk:
+    """Chunk from an `ActionChunk`."""
+    return Chunk(
+        stamp_ns=_ns(msg),
+        sequence=int(msg.sequence),
+        episode_id=str(msg.episode_id),
+        decision=int(msg.decision),
+        source=ChunkSource(msg.source),
+        action_space=str(msg.action_space),
+        reference_pose=_pose(msg.reference_pose),
+        orientation=_quaternion(msg.orientation),
+        actions=np.array(msg.actions, np.float64).reshape(int(msg.horizon), int(msg.action_dim)),
+        execute_steps=int(msg.execute_steps),
+        control_rate_hz=float(msg.control_rate_hz),
+        frame_id=str(msg.header.frame_id),
+        features=np.array(msg.features, np.float32),
+        z=np.array(msg.z, np.float32),
+        t_context=float(msg.t_context),
+        deterministic=bool(msg.deterministic),
+        actor=str(msg.actor),
+        parameters_version=int(msg.parameters_version),
+        bundle_hash=str(msg.bundle_hash),
+        inference_ms=float(msg.inference_ms),
+    )
+
+
+def outcome(msg: Any) -> Outcome:
+    """Outcome from a `ChunkOutcome`."""
+    shape = (int(msg.steps_sent), int(msg.action_dim))
+    return Outcome(
+        stamp_ns=_ns(msg),
+        sequence=int(msg.sequence),
+        episode_id=str(msg.episode_id),
+        decision=int(msg.decision),
+        source=ChunkSource(msg.source),
+        result=ChunkResult(msg.result),
+        reason=str(msg.reason),
+        steps_sent=int(msg.steps_sent),
+        steps_clipped=int(msg.steps_clipped),
+        executed=np.array(msg.executed, np.float64).reshape(shape),
+        measured=np.array(msg.measured, np.float64).reshape(shape),
+        duration_s=float(msg.duration_s),
+        chunk_age_s=float(msg.chunk_age_s),
+    )
+
+
+def reward(msg: Any) -> Reward:
+    """Reward from a `RewardEstimate`."""
+    return Reward(
+        stamp_ns=_ns(msg),
+        sequence=int(msg.sequence),
+        episode_id=str(msg.episode_id),
+        decision=int(msg.decision),
+        valid=bool(msg.valid),
+        progress=float(msg.progress),
+        success_probability=float(msg.success_probability),
+        success=bool(msg.success),
+        failure=bool(msg.failure),
+        error=str(msg.error),
+        model=str(msg.model),
+        model_hash=str(msg.model_hash),
+        latency_ms=float(msg.latency_ms),
+    )
+
+
+def episode(msg: Any) -> Episode:
+    """Episode from an `EpisodeEvent`."""
+    return Episode(
+        stamp_ns=_ns(msg),
+        episode_id=str(msg.episode_id),
+        index=int(msg.index),
+        phase=Phase(msg.phase),
+        state=EpisodeState(msg.state),
+        outcome=EpisodeOutcome(msg.outcome),
+        reason=str(msg.reason),
+        seed=int(msg.seed),
+        task=str(msg.task),
+        prompt=str(msg.prompt),
+        method=str(msg.method),
+        learn=bool(msg.learn),
+        deterministic=bool(msg.deterministic),
+        max_decisions=int(msg.max_decisions),
+        decisions=int(msg.decisions),
+        robot_seconds=float(msg.robot_seconds),
+        labelled_by=str(msg.labelled_by),
+    )
+
+
+def robot(msg: Any) -> RobotSample:
+    """Sample from a `RobotState`."""
+    twist, wrench = msg.ee_twist, msg.external_wrench
+    return RobotSample(
+        stamp_ns=_ns(msg),
+        tick=int(msg.tick),
+        q=np.array(msg.joint_positions, np.float64),
+        dq=np.array(msg.joint_velocities, np.float64),
+        tau=np.array(msg.joint_efforts, np.float64),
+        ee_pose=_pose(msg.ee_pose),
+        ee_twist=np.concatenate([_vector(twist.linear), _vector(twist.angular)]),
+        wrench=np.concatenate([_vector(wrench.force), _vector(wrench.torque)]),
+        gripper_width_m=float(msg.gripper_width_m),
+        mode=RobotMode(msg.mode),
+        faults=tuple(str(name) for name in msg.faults),
+        frame_id=str(msg.header.frame_id),
+        joint_names=tuple(str(name) for name in msg.joint_names),
+    )
+
+
+def target(msg: Any) -> Target:
+    """Target from a `RobotTarget`."""
+    return Target(
+        stamp_ns=_ns(msg),
+        sequence=int(msg.sequence),
+        hold=int(msg.kind) == 1,
+        pose=_pose(msg.pose),
+        gripper_width_m=float(msg.gripper_width_m),
+        frame_id=str(msg.header.frame_id),
+    )
+
+
+def observation(msg: Any, *, images: bool) -> RecordedObservation:
+    """Observation from an `Observation`; images and points only if asked for."""
+    pictures = {}
+    if images:
+        pictures = {
+            str(name): rgb_image(image)
+            for name, image in zip(msg.camera_names, msg.images, strict=True)
+        }
+    return RecordedObservation(
+        stamp_ns=_ns(msg),
+        sequence=int(msg.sequence),
+        episode_id=str(msg.episode_id),
+        decision=int(msg.decision),
+        robot=robot(msg.robot),
+        prompt=str(msg.prompt),
+        state=np.array(msg.state, np.float32),
+        object_names=tuple(str(name) for name in msg.object_names),
+        object_positions=np.array(msg.object_positions, np.float32).reshape(-1, 3),
+        object_visible=np.array(msg.object_visible, np.bool_),
+        object_age_s=np.array(msg.object_age_s, np.float64),
+        images=pictures,
+        points=xyz_points(msg.points) if images else np.zeros((0, 3), np.float32),
+    )
+
+
+def rgb_image(msg: Any) -> NDArray[np.uint8]:
+    """Pixels of an rgb8 image, (height, width, 3) uint8.
+
+    Raises:
+        ValueError: Another encoding, or data of the wrong length.
+    """
+    height, width, step = int(msg.height), int(msg.width), int(msg.step)
+    if msg.encoding != "rgb8" or len(msg.data) != step * height or step < 3 * width:
+        raise ValueError(
+            f"image {width}x{height} {msg.encoding!r} of {len(msg.data)} bytes is not an rgb8 image"
+        )
+    rows = np.frombuffer(msg.data, np.uint8).reshape(height, step)
+    return rows[:, : 3 * width].reshape(height, width, 3).copy()
+
+
+def xyz_points(msg: Any) -> Float32Array:
+    """Positions of a point cloud, (N, 3) float32 in metres; (0, 3) for an empty message."""
+    offsets = {str(item.name): int(item.offset) for item in msg.fields}
+    count = int(msg.width) * int(msg.height)
+    if count == 0 or not {"x", "y", "z"} <= offsets.keys():
+        return np.zeros((0, 3), np.float32)
+    raw = np.frombuffer(msg.data, np.uint8).reshape(count, int(msg.point_step))
+    columns = [
+        np.ascontiguousarray(raw[:, offsets[axis] : offsets[axis] + 4]).view("<f4")
+        for axis in "xyz"
+    ]
+    return np.concatenate(columns, axis=1).astype(np.float32)
+
+
+def _ns(msg: Any) -> int:
+    return int(msg.header.stamp.sec) * NANOSECONDS + int(msg.header.stamp.nanosec)
+
+
+def _vector(msg: Any) -> FloatArray:
+    return np.array([msg.x, msg.y, msg.z], np.float64)
+
+
+def _quaternion(msg: Any) -> FloatArray:
+    return np.array([msg.x, msg.y, msg.z, msg.w], np.float64)
+
+
+def _pose(msg: Any) -> Pose:
+    return Pose(_vector(msg.position), _quaternion(msg.orientation))

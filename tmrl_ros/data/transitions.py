@@ -1,0 +1,308 @@
+"""Make transitions from the messages of one episode, in whatever order they come.
+
+The learner feeds messages as they arrive, and bags as they are read, through the same assembler.
+Row k is (features k, z, t, executed chunk, reward of observation k+1, features k+1, terminated,
+truncated).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tmrl_ros.core.types import (
+    Chunk,
+    ChunkResult,
+    ChunkSource,
+    Episode,
+    EpisodeOutcome,
+    EpisodeState,
+    Float32Array,
+    FloatArray,
+    Outcome,
+    Reward,
+)
+
+if TYPE_CHECKING:
+    from tmrl_ros.data.bag_reader import EpisodeRecord
+
+TERMINAL = (EpisodeOutcome.SUCCESS, EpisodeOutcome.FAILURE)
+
+
+@dataclass(frozen=True)
+class Transition:
+    """One decision and what came of it.
+
+    `features` and `next_features` are (F,), `z` (Z,), `executed` (S, A): the rows really commanded,
+    in the chunk's action space, S <= horizon. `reward` is 1 on success and 0 otherwise unless
+    another reward was chosen. `terminated` rows do not bootstrap; `truncated` ones do, with their
+    true next features.
+    """
+
+    episode_id: str
+    decision: int
+    features: Float32Array
+    z: Float32Array
+    t_context: float
+    executed: FloatArray
+    source: ChunkSource
+    reward: float
+    next_features: Float32Array
+    terminated: bool
+    truncated: bool
+    parameters_version: int
+    success_episode: bool
+
+
+@dataclass(frozen=True)
+class AssembledEpisode:
+    """Rows of an episode in order of decision, and how many were left out, by reason.
+
+    Reasons: `chunk`, `outcome`, `reward`, `next_chunk` (the message is missing), `invalid_reward`,
+    `not_executed` (stopped part way or rejected), `after_end` (the episode had ended),
+    `not_finite`.
+    """
+
+    episode_id: str
+    ended: Episode | None
+    transitions: list[Transition]
+    dropped: Counter[str] = field(default_factory=Counter)
+
+
+def by_person(event: Episode) -> bool:
+    """Whether an outcome is a person's word, which counts above the reward's estimate."""
+    return event.labelled_by not in ("", "reward")
+
+
+def sparse_reward(reward: Reward) -> float:
+    """1 where the estimate says success, else 0."""
+    return float(reward.success)
+
+
+class EpisodeAssembler:
+    """Collects the pieces of one episode until its rows are complete.
+
+    Pieces of other episodes, reset motions and repeated messages are ignored. A valid estimate
+    replaces an invalid one. A person's label overrules the estimate on the last row, whenever it
+    comes.
+
+    Args:
+        episode_id: The episode.
+        include_aborted: Make rows of an ABORTED episode too.
+        reward_of: Reward of a valid estimate; sparse by default.
+    """
+
+    def __init__(
+        self,
+        episode_id: str,
+        *,
+        include_aborted: bool = False,
+        reward_of: Callable[[Reward], float] = sparse_reward,
+    ) -> None:
+        self.episode_id = episode_id
+        self._include_aborted = include_aborted
+        self._reward_of = reward_of
+        self._chunks: dict[int, Chunk] = {}  # by decision
+        self._outcomes: dict[int, Outcome] = {}  # by sequence
+        self._rewards: dict[int, Reward] = {}  # by sequence
+        self._ended: Episode | None = None
+
+    def add(self, piece: Chunk | Outcome | Reward | Episode) -> list[Transition] | None:
+        """Take one piece.
+
+        Returns:
+            The rows once nothing is missing any more (empty for an aborted episode), else None.
+        """
+        if piece.episode_id != self.episode_id:
+            return None
+        match piece:
+            case Chunk():
+                self._add_chunk(piece)
+            case Outcome() if piece.source is not ChunkSource.RESET:
+                self._outcomes.setdefault(piece.sequence, piece)
+            case Reward():
+                self._add_reward(piece)
+            case Episode() if piece.state is EpisodeState.ENDED:
+                self._add_ended(piece)
+        return self.finish().transitions if self.complete else None
+
+    @property
+    def ended(self) -> Episode | None:
+        """The ENDED event that counts: a person's label before the reward's."""
+        return self._ended
+
+    @property
+    def complete(self) -> bool:
+        """Whether the episode has ended and every message its rows need is there."""
+        if self._ended is None:
+            return False
+        if self._ended.outcome is EpisodeOutcome.ABORTED and not self._include_aborted:
+            return True
+        for decision in range(self._decisions()):
+            missing = self._missing(decision)
+            if missing not in (None, "not_executed"):
+                return False
+            if missing is None and self._row(decision).terminated:
+                return True
+        return True
+
+    def finish(self) -> AssembledEpisode:
+        """Rows of what is there; incomplete ones are left out and counted."""
+        ended = self._ended
+        aborted = ended is not None and ended.outcome is EpisodeOutcome.ABORTED
+        rows: list[Transition] = []
+        dropped: Counter[str] = Counter()
+        if aborted and not self._include_aborted:
+            return AssembledEpisode(self.episode_id, ended, rows, dropped)
+        over = False
+        for decision in range(self._decisions()):
+            missing = "after_end" if over else self._missing(decision, final=True)
+            row = self._row(decision) if missing is None else None
+            if row is not None and not _is_finite(row):
+                row, missing = None, "not_finite"
+            if row is None:
+                dropped[missing or ""] += 1
+                continue
+            rows.append(row)
+            over = row.terminated
+        success = self._success(rows)
+        rows = [replace(row, success_episode=success) for row in rows]
+        return AssembledEpisode(self.episode_id, ended, rows, dropped)
+
+    def _add_chunk(self, chunk: Chunk) -> None:
+        """Keep the latest chunk of a decision: a repeated episode has higher sequence numbers."""
+        if chunk.source is ChunkSource.RESET:
+            return
+        known = self._chunks.get(chunk.decision)
+        if known is None or chunk.sequence > known.sequence:
+            self._chunks[chunk.decision] = chunk
+
+    def _add_reward(self, reward: Reward) -> None:
+        known = self._rewards.get(reward.sequence)
+        if known is None or (reward.valid and not known.valid):
+            self._rewards[reward.sequence] = reward
+
+    def _add_ended(self, event: Episode) -> None:
+        def rank(item: Episode) -> tuple[bool, int]:
+            return by_person(item), item.stamp_ns
+
+        if self._ended is None or rank(event) >= rank(self._ended):
+            self._ended = event
+
+    def _decisions(self) -> int:
+        """Number of rows the episode should have; without its end, what its chunks let expect."""
+        if self._ended is None:
+            moves = (k for k, chunk in self._chunks.items() if chunk.execute_steps > 0)
+            return max(moves, default=-1) + 1
+        count = self._ended.decisions
+        while count and (last := self._chunks.get(count - 1)) and last.execute_steps == 0:
+            count -= 1  # the last observation asks for no motion and is no decision
+        return count
+
+    def _label(self, decision: int) -> EpisodeOutcome | None:
+        """The person's label where it stands in for the estimate: on the last row."""
+        ended = self._ended
+        last = ended is not None and decision == self._decisions() - 1
+        return ended.outcome if ended and last and by_person(ended) else None
+
+    def _estimate(self, decision: int) -> Reward | None:
+        """Reward of the observation after a decision."""
+        after = self._chunks.get(decision + 1)
+        if after is not None:
+            return self._rewards.get(after.sequence)
+        late = [reward for reward in self._rewards.values() if reward.decision == decision + 1]
+        return max(late, key=lambda reward: reward.sequence, default=None)
+
+    def _missing(self, decision: int, *, final: bool = False) -> str | None:
+        """What row `decision` lacks, None if nothing.
+
+        With `final` nothing more will come, and a row that ends the episode does without next
+        features, which nobody bootstraps from; a labelled one also does without an estimate.
+        """
+        chunk = self._chunks.get(decision)
+        if chunk is None:
+            return "chunk"
+        outcome = self._outcomes.get(chunk.sequence)
+        if outcome is None:
+            return "outcome"
+        if outcome.result is not ChunkResult.EXECUTED:
+            return "not_executed"
+        label, estimate = self._label(decision), self._estimate(decision)
+        terminal = label in TERMINAL or (label is None and _is_terminal(estimate))
+        if decision + 1 not in self._chunks and not (final and terminal):
+            return "next_chunk"
+        if estimate is None and not (final and label is not None):
+            return "reward"
+        if estimate is not None and not estimate.valid and label is None:
+            return "invalid_reward"
+        return None
+
+    def _row(self, decision: int) -> Transition:
+        chunk, after = self._chunks[decision], self._chunks.get(decision + 1)
+        label, estimate, ended = self._label(decision), self._estimate(decision), self._ended
+        if label is not None:
+            reward, terminated = float(label is EpisodeOutcome.SUCCESS), label in TERMINAL
+        elif estimate is not None and not self._denied(estimate):
+            reward, terminated = self._reward_of(estimate), _is_terminal(estimate)
+        else:
+            reward, terminated = 0.0, False
+        last = ended is not None and decision == self._decisions() - 1
+        timeout = ended is not None and ended.outcome is EpisodeOutcome.TIMEOUT
+        return Transition(
+            episode_id=self.episode_id,
+            decision=decision,
+            features=chunk.features,
+            z=chunk.z,
+            t_context=chunk.t_context,
+            executed=self._outcomes[chunk.sequence].executed,
+            source=chunk.source,
+            reward=reward,
+            next_features=after.features if after else chunk.features,
+            terminated=terminated,
+            truncated=last and timeout and not terminated,
+            parameters_version=chunk.parameters_version,
+            success_episode=False,
+        )
+
+    def _denied(self, estimate: Reward) -> bool:
+        """Whether the person's label says that a terminal estimate was wrong."""
+        ended = self._ended
+        if ended is None or not by_person(ended) or not _is_terminal(estimate):
+            return False
+        said = EpisodeOutcome.SUCCESS if estimate.success else EpisodeOutcome.FAILURE
+        return ended.outcome is not said
+
+    def _success(self, rows: list[Transition]) -> bool:
+        if self._ended is not None:
+            return self._ended.outcome is EpisodeOutcome.SUCCESS
+        estimates = (self._estimate(row.decision) for row in rows)
+        return any(item is not None and item.valid and item.success for item in estimates)
+
+
+def assemble(record: EpisodeRecord, *, include_aborted: bool = False) -> AssembledEpisode:
+    """Rows of a recorded episode, with the live learner's own assembler."""
+    assembler = EpisodeAssembler(record.episode_id, include_aborted=include_aborted)
+    pieces: Iterable[Chunk | Outcome | Reward | Episode] = [
+        *record.chunks,
+        *record.outcomes,
+        *record.rewards,
+        *record.events,
+    ]
+    for piece in pieces:
+        assembler.add(piece)
+    return assembler.finish()
+
+
+def _is_terminal(estimate: Reward | None) -> bool:
+    return estimate is not None and estimate.valid and (estimate.success or estimate.failure)
+
+
+def _is_finite(row: Transition) -> bool:
+    arrays = (row.features, row.z, row.next_features, row.executed)
+    return all(np.isfinite(array).all() for array in arrays) and bool(
+        np.isfinite([row.reward, row.t_context]).all()
+    )
