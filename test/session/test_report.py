@@ -1,0 +1,199 @@
+import json
+import random
+
+import pytest
+from story import make_spec
+
+from tmrl_ros.core.errors import ConfigurationError
+from tmrl_ros.core.load import load_config, write_config
+from tmrl_ros.core.types import Episode, EpisodeOutcome, EpisodeState, Phase
+from tmrl_ros.session.origin import command
+from tmrl_ros.session.records import EpisodeRecord, append_record, load_records, of_phase
+from tmrl_ros.session.report import build_report
+from tmrl_ros.session.seeds import PHASE_NAMES, episode_id
+from tmrl_ros.session.status import Status, read_json, wall_seconds_before
+
+
+def write(folder, phase, index, outcome, *, attempt=0, **changes):
+    name = episode_id(phase, index)
+    values = {
+        "episode_id": name,
+        "index": index,
+        "phase": PHASE_NAMES[phase],
+        "outcome": outcome.name.lower(),
+        "attempt": attempt,
+        "decisions": 4,
+        "robot_seconds": 9.0,
+        "reset_seconds": 5.0,
+        "job_wall_s": 60.0 + index,
+        "t_context": [0.1, 0.5, 0.2, 0.9],
+        "z_norm": [1.0] * 4,
+        "latency_ms": [4.0, 5.0, 6.0, 9.0],
+        "steps_sent": 32,
+        "steps_clipped": 4,
+        "bundle_hash": "abc",
+        "learner": {"critic_loss": 1.0 / (index + 1), "transitions": 4 * index, "bad": None},
+        **changes,
+    }
+    record = EpisodeRecord(**values)
+    spec = make_spec()
+    event = Episode(
+        0,
+        name,
+        index,
+        phase,
+        EpisodeState.ENDED,
+        outcome,
+        record.reason,
+        spec.seed,
+        "lift",
+        "lift",
+        "tmrl",
+        True,
+        False,
+        12,
+        record.decisions,
+        record.robot_seconds,
+        record.labelled_by,
+    )
+    append_record(folder, record, event)
+    return record
+
+
+@pytest.fixture
+def session(tmp_path):
+    config = load_config(["task=lift", "session.seed=3", f"session.dir={tmp_path}"])
+    write_config(config, tmp_path / "config.yaml")
+    rng = random.Random(0)
+    success, timeout = EpisodeOutcome.SUCCESS, EpisodeOutcome.TIMEOUT
+    for index in range(10):
+        write(tmp_path, Phase.EVALUATE_BEFORE, index, success if index < 2 else timeout)
+    for index in range(30):
+        outcome = success if rng.random() < index / 30 else timeout
+        write(tmp_path, Phase.TRAIN, index, outcome, t_context=[0.3] * (1 + index % 4))
+    aborted = EpisodeOutcome.ABORTED
+    write(tmp_path, Phase.EVALUATE_AFTER, 0, aborted, reason="FORCE", robot_seconds=3.0)
+    for index in range(10):
+        write(tmp_path, Phase.EVALUATE_AFTER, index, success, attempt=int(index == 0))
+    return tmp_path
+
+
+def test_report_counts_what_the_log_says(session):
+    (session / "memory.json").write_text('{"peak_memory_mb": 812.5}')
+    report = build_report(session)
+    assert report == json.loads((session / "report.json").read_text())
+    before, after = report["success_before"], report["success_after"]
+    assert (before["rate"], before["n"]) == (0.2, 10)
+    assert (after["rate"], after["n"]) == (1.0, 10)
+    assert before["low"] < 0.2 < before["high"]
+    assert report["episodes"] == 30
+    assert report["robot_minutes"] == pytest.approx(30 * 9 / 60)
+    assert report["robot_minutes_resets"] == pytest.approx(30 * 5 / 60)
+    assert report["robot_minutes_evaluation"] == pytest.approx((20 * 9 + 3) / 60)
+    assert report["wall_minutes"] == pytest.approx(89 / 60)
+    assert report["peak_memory_mb"] == 812.5
+    assert report["clip_rate"] == pytest.approx(0.125)
+    assert report["aborted"] == [
+        {"episode_id": "evaluate_after_000000", "attempt": 0, "reason": "FORCE"}
+    ]
+    assert report["latency_ms"]["p50"] == 5.5
+    assert report["latency_ms"]["max"] == 9.0
+    assert (report["seed"], report["task"], report["method"]) == (3, "lift", "tmrl")
+    assert report["bundle_hash"] == "abc"
+    assert {"python", "torch", "numpy", "mujoco", "rclpy", "tmrl_ros", "git_commit"} <= set(
+        report["versions"]
+    )
+
+
+def test_page_holds_its_pictures_and_names_the_hardware_stop_first(session):
+    build_report(session)
+    page = (session / "report.html").read_text()
+    plots = sorted(path.name for path in (session / "plots").glob("*.png"))
+    assert plots == [
+        "before_after.png",
+        "learner.png",
+        "robot_time.png",
+        "success.png",
+        "t_context.png",
+    ]
+    assert page.count("data:image/png;base64,") == len(plots)
+    assert "http" not in page and 'src="plots' not in page
+    note = page.index("hardware stop button comes first")
+    assert note < page.index("software stop:")
+    assert "make finetune" in page and "FORCE" in page
+
+
+def test_report_of_a_job_that_has_just_begun(tmp_path):
+    write_config(load_config(["task=lift"]), tmp_path / "config.yaml")
+    with pytest.raises(ConfigurationError, match="no ended episode"):
+        build_report(tmp_path)
+    write(tmp_path, Phase.EVALUATE_BEFORE, 0, EpisodeOutcome.TIMEOUT, latency_ms=[], steps_sent=0)
+    report = build_report(tmp_path)
+    assert report["success_after"]["rate"] is None
+    assert report["clip_rate"] is None and report["peak_memory_mb"] is None
+    assert "not measured" in (tmp_path / "report.html").read_text()
+
+
+def test_missing_session_is_one_sentence(tmp_path):
+    with pytest.raises(ConfigurationError, match=r"config\.yaml"):
+        build_report(tmp_path)
+
+
+def test_torn_line_is_skipped_and_a_relabelled_episode_counts_once(session):
+    log = session / "episodes.jsonl"
+    with log.open("a") as file:
+        file.write('{"episode_id": "train_0000')
+    count = len(load_records(session))
+    write(session, Phase.TRAIN, 0, EpisodeOutcome.SUCCESS, labelled_by="anna")
+    records = load_records(session)
+    assert len(records) == count
+    first = of_phase(records, "train")[0]
+    assert (first.outcome, first.labelled_by) == ("success", "anna")
+
+
+def test_lines_hold_mean_and_longest_latency(session):
+    line = json.loads((session / "episodes.jsonl").read_text().splitlines()[0])
+    assert (line["latency_mean_ms"], line["latency_max_ms"]) == (6.0, 9.0)
+    assert (line["phase"], line["outcome"], line["prompt"]) == (
+        "evaluate_before",
+        "success",
+        "lift",
+    )
+
+
+def test_status_shows_the_last_twenty_and_the_job_so_far(session):
+    records = load_records(session)
+    status = Status(
+        phase="train",
+        episode=31,
+        episodes_total=200,
+        wall_minutes=12.5,
+        t_context=[0.1],
+        learner={"updates_owed": 3.0, "updates_per_second": float("nan")},
+        message="Waiting for the learner.",
+    )
+    status.write(session, records)
+    shown = read_json(session / "status.json")
+    assert shown["success_rate"]["n"] == 20
+    assert shown["updates_owed"] == 3.0 and shown["updates_per_second"] is None
+    assert shown["safety"]["state"] == "unknown"
+    assert shown["robot_minutes"] == pytest.approx((50 * 9 + 3) / 60, abs=1e-3)
+    assert wall_seconds_before(session, records) == 750.0
+    assert wall_seconds_before(session / "nowhere", []) == 0.0
+
+
+def test_more_training_makes_the_last_evaluation_out_of_date(session):
+    write(session, Phase.TRAIN, 30, EpisodeOutcome.SUCCESS)
+    report = build_report(session)
+    assert report["success_after"]["n"] == 0
+    assert report["robot_minutes_evaluation"] == pytest.approx((20 * 9 + 3) / 60)
+
+
+def test_command_names_what_was_changed():
+    config = load_config(["task=lift", "session.seed=4", "session.evaluation_episodes=7"])
+    text = command(config)
+    assert text.startswith("make finetune ARGS='task=lift method=tmrl session.seed=4")
+    assert "session.evaluation_episodes=7" in text
+    assert "session.dir" not in text
+    moved = config.session.model_copy(update={"domain_id": 7})
+    assert command(config.model_copy(update={"session": moved})) == text

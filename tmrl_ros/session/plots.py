@@ -1,0 +1,172 @@
+"""Plots of a report: plain, labelled in full words, readable at arm's length."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from tmrl_ros.session.records import EpisodeRecord, of_phase
+from tmrl_ros.session.statistics import rolling
+
+WINDOW = 20
+BLUE, ORANGE, GREEN, GREY = "#1f5fa8", "#d9731a", "#2b8a3e", "#8a8f98"
+COLORS = {"success": GREEN, "failure": "#c92a2a", "timeout": ORANGE}
+STYLE: Any = {
+    "font.size": 11,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.25,
+    "axes.titlelocation": "left",
+}
+
+
+def draw_plots(
+    records: Sequence[EpisodeRecord], report: Mapping[str, Any], folder: Path
+) -> dict[str, Path]:
+    """Draw what there is data for.
+
+    Args:
+        records: Valid records of the session.
+        report: Figures of the report.
+        folder: Where the PNG files go; made if missing.
+
+    Returns:
+        File of every plot drawn, by its title.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    training = of_phase(records, "train")
+    drawn: dict[str, Path] = {}
+    with mpl.rc_context(STYLE):
+        if report["success_before"]["n"] or report["success_after"]["n"]:
+            drawn["Success before and after"] = _save(
+                folder / "before_after.png", (6, 4), lambda axes: _before_after(axes, report)
+            )
+        if training:
+            drawn["Success while training"] = _save(
+                folder / "success.png", (9, 4), lambda axes: _success(axes, training)
+            )
+            drawn["Where the robot time went"] = _save(
+                folder / "robot_time.png", (9, 3.2), lambda axes: _robot_time(axes, training)
+            )
+        if any(record.t_context for record in training):
+            drawn["How precise each decision was"] = _save(
+                folder / "t_context.png", (9, 4), lambda axes: _t_context(axes, training)
+            )
+        metrics = _metrics(training)
+        if metrics:
+            drawn["What the learner measured"] = _save_metrics(folder / "learner.png", metrics)
+    return drawn
+
+
+def _save(path: Path, size: tuple[float, float], draw: Callable[[Axes], None]) -> Path:
+    figure = Figure(figsize=size, layout="constrained")
+    FigureCanvasAgg(figure)
+    draw(figure.subplots())
+    figure.savefig(path, dpi=110)
+    return path
+
+
+def _before_after(axes: Axes, report: Mapping[str, Any]) -> None:
+    names = [("success_before", "before"), ("success_after", "after")]
+    for place, (key, _) in enumerate(names):
+        rate = report[key]
+        if rate["rate"] is None:
+            axes.text(place, 0.03, "not measured", ha="center", color=GREY)
+            continue
+        axes.bar(place, rate["rate"], width=0.55, color=(GREY, BLUE)[place])
+        spread = [[rate["rate"] - rate["low"]], [rate["high"] - rate["rate"]]]
+        axes.errorbar(place, rate["rate"], yerr=spread, color="black", capsize=6)
+        label = f"{rate['rate']:.0%}  (n = {rate['n']})"
+        axes.text(place, min(rate["high"] + 0.02, 1.03), label, ha="center", va="bottom")
+    axes.set_xticks([0, 1], [name for _, name in names])
+    axes.set_xlim(-0.6, 1.6)
+    _percent(axes)
+    axes.set_title("Success before and after (bars: 95 % interval)")
+    axes.grid(axis="x", visible=False)
+
+
+def _success(axes: Axes, training: Sequence[EpisodeRecord]) -> None:
+    number = np.array([record.index + 1 for record in training])
+    rates = rolling([record.success for record in training], WINDOW)
+    axes.fill_between(
+        number, [r.low for r in rates], [r.high for r in rates], color=BLUE, alpha=0.18, lw=0
+    )
+    axes.plot(number, [r.rate or 0.0 for r in rates], color=BLUE, lw=2)
+    for outcome, color in COLORS.items():
+        at = [r.index + 1 for r in training if r.outcome == outcome]
+        if at:
+            heights = [1.0 if outcome == "success" else 0.0] * len(at)
+            axes.scatter(at, heights, s=14, color=color, label=outcome, zorder=3, clip_on=False)
+    axes.legend(frameon=False, loc="center right")
+    axes.set_xlabel("training episode")
+    _percent(axes)
+    axes.set_title(f"Success over the last {WINDOW} episodes (band: 95 % interval)")
+
+
+def _t_context(axes: Axes, training: Sequence[EpisodeRecord]) -> None:
+    rows = max(len(record.t_context) for record in training)
+    grid = np.full((rows, len(training)), np.nan)
+    for column, record in enumerate(training):
+        grid[: len(record.t_context), column] = record.t_context
+    extent = (0.5, len(training) + 0.5, 0.5, rows + 0.5)
+    image = axes.imshow(
+        grid, aspect="auto", origin="lower", vmin=0, vmax=1, cmap="viridis", extent=extent
+    )
+    bar = axes.figure.colorbar(image, ax=axes)
+    bar.set_label("context timestep: 0 precise, 1 explores")
+    axes.grid(visible=False)
+    axes.set_xlabel("training episode")
+    axes.set_ylabel("decision")
+    axes.set_title("How precise each decision was (white: the episode had ended)")
+
+
+def _robot_time(axes: Axes, training: Sequence[EpisodeRecord]) -> None:
+    number = [record.index + 1 for record in training]
+    resets = np.cumsum([record.reset_seconds for record in training]) / 60.0
+    total = np.cumsum([record.robot_seconds for record in training]) / 60.0
+    axes.fill_between(number, 0, resets, color=GREY, alpha=0.6, lw=0, label="resets")
+    axes.fill_between(number, resets, total, color=BLUE, alpha=0.7, lw=0, label="acting")
+    axes.legend(frameon=False, loc="upper left")
+    axes.set_xlabel("training episode")
+    axes.set_ylabel("robot minutes")
+    axes.set_title("Where the robot time went")
+
+
+def _metrics(training: Sequence[EpisodeRecord]) -> dict[str, list[tuple[int, float]]]:
+    known = ("transitions", "updates_done", "updates_owed", "updates_per_second")
+    series: dict[str, list[tuple[int, float]]] = {}
+    for record in training:
+        for name, value in record.learner.items():
+            if name not in known and isinstance(value, int | float) and np.isfinite(value):
+                series.setdefault(name, []).append((record.index + 1, float(value)))
+    return {name: points for name, points in sorted(series.items()) if len(points) > 1}
+
+
+def _save_metrics(path: Path, metrics: Mapping[str, Sequence[tuple[int, float]]]) -> Path:
+    columns = min(3, len(metrics))
+    rows = -(-len(metrics) // columns)
+    figure = Figure(figsize=(3.4 * columns, 2.3 * rows), layout="constrained")
+    FigureCanvasAgg(figure)
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for axes in grid.flat[len(metrics) :]:
+        axes.set_axis_off()
+    for axes, (name, points) in zip(grid.flat, metrics.items(), strict=False):
+        axes.plot([x for x, _ in points], [y for _, y in points], color=BLUE, lw=1.4)
+        axes.set_title(name.replace("_", " "), fontsize=10)
+    for axes in grid[-1]:
+        axes.set_xlabel("training episode")
+    figure.savefig(path, dpi=110)
+    return path
+
+
+def _percent(axes: Axes) -> None:
+    axes.set_ylim(0, 1.12)
+    axes.set_yticks([0, 0.25, 0.5, 0.75, 1.0], ["0 %", "25 %", "50 %", "75 %", "100 %"])

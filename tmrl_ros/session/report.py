@@ -1,0 +1,115 @@
+"""`report.json`, `report.html` and the plots, from the files of a session alone."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tmrl_ros.core.config import Config
+from tmrl_ros.core.errors import ConfigurationError
+from tmrl_ros.core.load import read_config
+from tmrl_ros.data.episodes_log import write_bytes_atomic, write_json_atomic
+from tmrl_ros.session.origin import ORIGIN_FILE, origin
+from tmrl_ros.session.page import render_page
+from tmrl_ros.session.plots import draw_plots
+from tmrl_ros.session.records import (
+    EpisodeRecord,
+    load_records,
+    of_phase,
+    robot_seconds,
+    still_valid,
+)
+from tmrl_ros.session.statistics import percentile, success_rate
+from tmrl_ros.session.status import STATUS_FILE, read_json, wall_seconds_before
+
+CONFIG_FILE, MEMORY_FILE = "config.yaml", "memory.json"
+TRAIN, BEFORE, AFTER = "train", "evaluate_before", "evaluate_after"
+
+
+def build_report(session_dir: Path) -> dict[str, Any]:
+    """Write `report.json`, `plots/*.png` and `report.html` of a session, finished or not.
+
+    Args:
+        session_dir: Folder of the session, with `config.yaml` and `episodes.jsonl`.
+
+    Returns:
+        What `report.json` holds.
+
+    Raises:
+        ConfigurationError: The folder has no readable configuration, or no episode has ended.
+    """
+    config = read_config(session_dir / CONFIG_FILE)
+    records = load_records(session_dir)
+    if not records:
+        raise ConfigurationError(
+            f"{session_dir} has no ended episode to report: let it run for a while first."
+        )
+    report = figures(config, records, session_dir)
+    plots = draw_plots(still_valid(records), report, session_dir / "plots")
+    write_json_atomic(session_dir / "report.json", report)
+    page = render_page(report, config, plots)
+    write_bytes_atomic(session_dir / "report.html", page.encode())
+    return report
+
+
+def figures(config: Config, records: Sequence[EpisodeRecord], folder: Path) -> dict[str, Any]:
+    """The figures of `report.json`."""
+    source = {**origin(config), **read_json(folder / ORIGIN_FILE)}
+    memory = read_json(folder / MEMORY_FILE)
+    status = read_json(folder / STATUS_FILE)
+    valid = still_valid(records)
+    training = of_phase(valid, TRAIN)
+    counted = [record for record in valid if not record.aborted]
+    sent = sum(record.steps_sent for record in records)
+    clipped = sum(record.steps_clipped for record in records)
+    hashes = [record.bundle_hash for record in records if record.bundle_hash]
+    return {
+        "task": source["task"],
+        "method": source["method"],
+        "seed": source["seed"],
+        "finished": bool(status.get("done", False)),
+        "success_before": rate_of(valid, BEFORE),
+        "success_after": rate_of(valid, AFTER),
+        "success_training": rate_of(valid, TRAIN),
+        "episodes": len(training),
+        "robot_minutes": robot_seconds(records, TRAIN) / 60.0,
+        "robot_minutes_resets": sum(r.reset_seconds for r in records if r.phase == TRAIN) / 60.0,
+        "robot_minutes_evaluation": robot_seconds(records, BEFORE, AFTER) / 60.0,
+        "wall_minutes": wall_seconds_before(folder, records) / 60.0,
+        "decisions": sum(record.decisions for record in counted),
+        "outcomes": dict(Counter(record.outcome for record in records)),
+        "clip_rate": clipped / sent if sent else None,
+        "latency_ms": latency([value for record in records for value in record.latency_ms]),
+        "aborted": [
+            {"episode_id": r.episode_id, "attempt": r.attempt, "reason": r.reason}
+            for r in records
+            if r.aborted
+        ],
+        "messages_lost": status.get("messages_lost") or {},
+        "peak_memory_mb": memory.get("peak_memory_mb"),
+        "memory_mb": memory.get("nodes") or {},
+        "config_hash": source["config_hash"],
+        "bundle_hash": hashes[-1] if hashes else None,
+        "bundle_hashes": len(set(hashes)),
+        "versions": source["versions"],
+        "command": source["command"],
+    }
+
+
+def rate_of(records: Sequence[EpisodeRecord], phase: str) -> dict[str, Any]:
+    """Success rate of a phase with its interval."""
+    return success_rate([record.success for record in of_phase(records, phase)]).as_dict()
+
+
+def latency(values: Sequence[float]) -> dict[str, Any]:
+    """Percentiles of the wall time from an observation to its chunk, ms."""
+    return {
+        "n": len(values),
+        "mean": sum(values) / len(values) if values else None,
+        "p50": percentile(values, 50),
+        "p95": percentile(values, 95),
+        "p99": percentile(values, 99),
+        "max": max(values, default=None),
+    }

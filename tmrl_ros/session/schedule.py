@@ -1,0 +1,104 @@
+"""The phases of a session in order, and what is left to do of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from tmrl_ros.core.config import Config
+from tmrl_ros.core.types import Phase
+from tmrl_ros.session.records import EpisodeRecord, of_phase, robot_seconds, still_valid
+from tmrl_ros.session.runner import Goal
+from tmrl_ros.session.seeds import PHASE_NAMES
+from tmrl_ros.session.statistics import success_rate
+
+Kind = Literal["finetune", "deploy", "collect"]
+
+
+@dataclass(frozen=True)
+class PhasePlan:
+    """One phase: `episodes` in all, within `max_robot_seconds` (0 = no limit)."""
+
+    phase: Phase
+    episodes: int
+    method: str
+    learn: bool
+    deterministic: bool
+    max_robot_seconds: float = 0.0
+    stop_window: int = 0
+    stop_success_rate: float = 1.0
+
+    @property
+    def name(self) -> str:
+        """Name of the phase."""
+        return PHASE_NAMES[self.phase]
+
+
+def plan(config: Config, kind: Kind = "finetune") -> list[PhasePlan]:
+    """Phases of a job.
+
+    `finetune` measures, trains and measures again; `deploy` runs the policy; `collect` records
+    episodes from which nothing is learned here.
+    """
+    session, method = config.session, config.method.name
+    if kind == "deploy":
+        phases = [PhasePlan(Phase.OTHER, session.evaluation_episodes, method, False, True)]
+    elif kind == "collect":
+        phases = [PhasePlan(Phase.COLLECT, session.train_episodes, method, False, False)]
+    else:
+        count = session.evaluation_episodes
+        train = PhasePlan(
+            Phase.TRAIN,
+            session.train_episodes if method != "base" else 0,
+            method,
+            learn=True,
+            deterministic=False,
+            max_robot_seconds=session.max_robot_minutes * 60.0,
+            stop_window=session.stop_window,
+            stop_success_rate=session.stop_success_rate,
+        )
+        phases = [
+            PhasePlan(Phase.EVALUATE_BEFORE, count, "base", False, True),
+            train,
+            PhasePlan(Phase.EVALUATE_AFTER, count, method, False, True),
+        ]
+    return [phase for phase in phases if phase.episodes > 0]
+
+
+def next_goal(
+    phases: Sequence[PhasePlan], records: Sequence[EpisodeRecord], seed: int
+) -> Goal | None:
+    """What is to be run next, given what has been done, or None when everything is done."""
+    records = still_valid(records)
+    for phase in phases:
+        done = of_phase(records, phase.name)
+        used_s = robot_seconds(records, phase.name)
+        window = phase.stop_window
+        if phase.max_robot_seconds and used_s >= phase.max_robot_seconds:
+            continue
+        if window and len(done) >= window:
+            recent = success_rate([record.success for record in done], window)
+            if recent.rate is not None and recent.rate >= phase.stop_success_rate - 1e-6:
+                continue
+        start = _first_missing(done)
+        if start >= phase.episodes:
+            continue
+        return Goal(
+            phase=phase.phase,
+            episodes=phase.episodes - start,
+            start_index=start,
+            seed=seed,
+            method=phase.method,
+            learn=phase.learn,
+            deterministic=phase.deterministic,
+            max_robot_seconds=max(0.0, phase.max_robot_seconds - used_s),
+            stop_window=window,
+            stop_success_rate=phase.stop_success_rate,
+        )
+    return None
+
+
+def _first_missing(done: Sequence[EpisodeRecord]) -> int:
+    indices = {record.index for record in done}
+    return next(i for i in range(len(indices) + 1) if i not in indices)
