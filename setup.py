@@ -1,7 +1,7 @@
 """Package the stack for colcon (ament_python) and for pip.
 
-colcon puts console scripts into lib/tmrl_ros, where `ros2 run` and `ros2 launch` look for them. pip puts
-them into bin, so wheels also carry small wrappers in lib/tmrl_ros that call those.
+colcon puts console scripts into lib/tmrl_ros, where `ros2 run` and `ros2 launch` look for them. pip
+puts them into bin, so wheels also carry small wrappers in lib/tmrl_ros that call those.
 """
 
 import sys

@@ -81,6 +81,8 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("session", nargs="?", help="the newest by default")
     text = "print the resolved configuration"
     _with_overrides(commands.add_parser("config", help=text, description=text))
+    text = 'print the DDS environment, for eval "$(tmrl env)" in another shell'
+    _with_overrides(commands.add_parser("env", help=text, description=text))
     commands.add_parser("version", help="print versions")
     return parser
 
@@ -116,7 +118,11 @@ def _dispatch(args: argparse.Namespace) -> int:
         return report(args.session)
     from tmrl_ros.cli import info
 
-    return info.print_config(args.overrides) if args.command == "config" else info.print_versions()
+    if args.command == "config":
+        return info.print_config(args.overrides)
+    if args.command == "env":
+        return info.print_environment(args.overrides)
+    return info.print_versions()
 
 
 def _terminate(*_: object) -> None:

@@ -1,8 +1,8 @@
 """The configuration of a session: what may be written in the YAML files, with units and ranges.
 
 A session is put together from one file per room (`config/robots/sim.yaml`,
-`config/tasks/lift.yaml`, ...). `load.py` reads and overrides them; every node gets the resolved whole
-and reads only its own section.
+`config/tasks/lift.yaml`, ...). `load.py` reads and overrides them; every node gets the resolved
+whole and reads only its own section.
 """
 
 from __future__ import annotations
@@ -77,6 +77,7 @@ class ObjectConfig(Section):
     hue_tolerance_deg: float = Field(25.0, gt=0, le=90)
     min_saturation: float = Field(0.45, ge=0, le=1)
     min_value: float = Field(0.2, ge=0, le=1)
+    size_m: float = Field(0.04, gt=0, le=0.2, description="edge of the cube, or its diameter")
 
 
 class TaskConfig(Section):

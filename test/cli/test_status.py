@@ -1,0 +1,85 @@
+import io
+import json
+
+import pytest
+from rich.console import Console
+
+from tmrl_ros.cli.display import PlainDisplay, panel
+from tmrl_ros.cli.status import Status, read_status
+
+FULL = {
+    "phase": "train",
+    "episode": 40,
+    "episodes_total": 200,
+    "success_rate": {"rate": 0.65, "low": 0.43, "high": 0.82, "n": 20},
+    "robot_minutes": 12.34,
+    "wall_minutes": 5.0,
+    "t_context": [0.0, 0.5, 1.0],
+    "updates_per_second": 410.0,
+    "updates_owed": 30,
+    "transitions": 480,
+    "safety": {"state": "LATCHED", "code": "FORCE", "message": "The hand felt 70 N."},
+    "message": "resetting the scene",
+}
+
+
+@pytest.fixture
+def status(tmp_path):
+    (tmp_path / "status.json").write_text(json.dumps(FULL))
+    return read_status(tmp_path / "status.json")
+
+
+def drawn(status, nodes=None, notes=()):
+    console = Console(file=io.StringIO(), width=100)
+    console.print(panel("tmrl finetune", "sessions/a", status, nodes or {}, 800.0, list(notes)))
+    return console.file.getvalue()
+
+
+def test_the_panel_shows_everything_a_person_needs(status):
+    text = drawn(status, {"arm": "ok", "camera": "restarted 1x"}, ["camera died"])
+    for expected in (
+        "40 of 200",
+        "65% [43%, 82%] of 20",
+        "12.3 min robot",
+        "▁▅█ 0.50",
+        "480 transitions",
+        "LATCHED FORCE: The hand felt 70 N.",
+        "camera restarted 1x",
+        "1 ok",
+        "800 MB",
+        "resetting the scene",
+        "camera died",
+    ):
+        assert expected in text
+
+
+def test_text_with_brackets_is_shown_as_it_is():
+    text = drawn(Status(message="[red]lift[/red] [/]", safety_state="READY", safety_code="[x]"))
+    assert "[red]lift[/red] [/]" in text
+    assert "READY [x]" in text
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", '{"t_context": 3}', '{"safety": [1]}', '{"episode": [1]}']
+)
+def test_a_half_written_status_is_no_status(tmp_path, content):
+    (tmp_path / "status.json").write_text(content)
+    assert read_status(tmp_path / "status.json") is None
+    assert read_status(tmp_path / "absent.json") is None
+
+
+def test_absent_and_null_values_are_survived(tmp_path):
+    (tmp_path / "status.json").write_text(
+        json.dumps({"success_rate": {"rate": None, "n": 0}, "t_context": None, "safety": None})
+    )
+    status = read_status(tmp_path / "status.json")
+    assert "no episodes yet" in status.line()
+    assert drawn(status)
+
+
+def test_plain_lines_come_once_per_episode(status):
+    console = Console(file=io.StringIO(), soft_wrap=True)
+    display = PlainDisplay(console)
+    for episode in (1, 1, 1, 2):
+        display.update(Status(phase="train", episode=episode, message=str(episode)), {}, 0.0)
+    assert console.file.getvalue().count("\n") == 2
