@@ -10,7 +10,7 @@ import textwrap
 
 import pytest
 
-NODES = [
+NODES = (
     "safety_supervisor",
     "sim_franka",
     "perception",
@@ -20,7 +20,7 @@ NODES = [
     "recorder",
     "learner",
     "session",
-]
+)
 
 TMRL = """
     import sys
