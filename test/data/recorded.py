@@ -212,8 +212,11 @@ def stamp_of(decision: int) -> int:
     return decision * STEPS * PERIOD_NS
 
 
-def message(piece: Chunk | Outcome | Reward | Episode | RobotSample | Target) -> object:
+def message(piece: object) -> object:
+    """The ROS message of a core value."""
     match piece:
+        case Observation() | PolicyParameters():
+            return piece
         case Chunk():
             return convert.chunk_to_msg(piece)
         case Outcome():
@@ -257,7 +260,7 @@ def as_on_the_wire(data: bytes, type_name: str) -> bytes:
 def item(piece: object) -> Item:
     """The piece serialised, as it would come from the wire, a millisecond after the last one."""
     _clock[0] += 1_000_000
-    msg = piece if isinstance(piece, Observation | PolicyParameters) else message(piece)
+    msg = message(piece)
     topic = topic_of(piece)
     data = as_on_the_wire(bytes(serialize_message(msg)), topic.type_name)
     return Item(topic, data, _clock[0], sent_ns=_clock[0] - 1000)

@@ -1,0 +1,65 @@
+"""Demonstrations: read from the bags of scripted or human episodes."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from recorded import STEPS, chunk, episode, item, observation, sample, target
+
+from tmrl_ros.core.types import Chunk, ChunkSource, EpisodeOutcome
+from tmrl_ros.data.bag_stream import BagError
+from tmrl_ros.data.dataset import load_demonstrations
+from tmrl_ros.data.recording import Recording
+
+SUCCESS, TIMEOUT = EpisodeOutcome.SUCCESS, EpisodeOutcome.TIMEOUT
+
+
+def demonstrate(session, name, result=SUCCESS, source=ChunkSource.HUMAN):
+    recording = Recording(session, custom={})
+    recording.start()
+    pieces = []
+    for piece in episode(name, 3, result):
+        if isinstance(piece, Chunk) and piece.source is ChunkSource.POLICY:
+            piece = replace(piece, source=source)
+        pieces.append(piece)
+    pieces.insert(-1, sample(12))  # the driver repeats itself while time stands still
+    pieces.insert(-1, target(11, hold=True))
+    recording.put(item(piece) for piece in pieces)
+    recording.close()
+
+
+def test_a_demonstration_has_what_was_seen_asked_and_done(tmp_path):
+    demonstrate(tmp_path, "collect_000000")
+    (found,) = load_demonstrations(tmp_path)
+    assert found.episode_id == "collect_000000" and found.outcome is SUCCESS
+    assert found.prompt == "lift the red cube" and found.object_names == ("red", "green")
+    assert found.state.shape == (3, 4) and found.objects.shape == (3, 2, 3)
+    assert found.visible.tolist() == [[True, False]] * 3
+    assert found.actions.shape == (3, 8, 4) and found.execute_steps.tolist() == [STEPS] * 3
+    for k in range(3):
+        assert np.array_equal(found.state[k], np.array(observation(k).state))
+        assert np.allclose(found.actions[k], chunk(k).actions)
+    ticks = found.trajectory.stamp_ns // 50_000_000
+    assert ticks.tolist() == list(range(1, 13)), "each state once, from the first observation on"
+    assert np.array_equal(found.trajectory.ee_positions[4], sample(5).ee_pose.position)
+    assert found.trajectory.gripper_width_m.shape == (12,)
+    sent = found.trajectory
+    assert (sent.target_stamp_ns // 50_000_000).tolist() == list(range(12)), "without the hold"
+    assert np.array_equal(sent.target_positions[3], target(3).pose.position)
+
+
+def test_failures_and_other_sources_are_left_out_unless_asked(tmp_path):
+    demonstrate(tmp_path, "collect_000000", TIMEOUT)
+    demonstrate(tmp_path, "collect_000001", source=ChunkSource.POLICY)
+    demonstrate(tmp_path, "collect_000002")
+    names = [d.episode_id for d in load_demonstrations(tmp_path / "episodes")]
+    assert names == ["collect_000002"]
+    everything = load_demonstrations(
+        tmp_path, sources=(ChunkSource.HUMAN, ChunkSource.POLICY), only_successful=False
+    )
+    assert len(everything) == 3 and everything[0].outcome is TIMEOUT
+
+
+def test_a_folder_without_bags_is_refused_with_a_sentence(tmp_path):
+    with pytest.raises(BagError, match="holds no bags: name a session folder"):
+        load_demonstrations(tmp_path / "nowhere")
