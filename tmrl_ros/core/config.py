@@ -80,6 +80,17 @@ class ObjectConfig(Section):
     size_m: float = Field(0.04, gt=0, le=0.2, description="edge of the cube, or its diameter")
 
 
+class DemonstrationConfig(Section):
+    """How the scripted expert demonstrates a task in simulation."""
+
+    episodes_per_prompt: int = Field(40, ge=1)
+    prompts: dict[str, list[str]] = Field(default_factory=dict, description="prompts per object")
+    noise_sigma_m: float = Field(0.015, ge=0, le=0.1)
+    noise_memory: float = Field(0.8, ge=0, lt=1)
+    execute_steps: int = Field(2, ge=1, le=40)
+    max_decisions: int = Field(60, ge=1)
+
+
 class TaskConfig(Section):
     """What is to be done, how it starts and when it counts as done."""
 
@@ -94,6 +105,8 @@ class TaskConfig(Section):
     success_k: int = Field(1, ge=1, description="k of the last n estimates must say success")
     success_n: int = Field(1, ge=1)
     bundle: Path
+    region: Literal["start", "demo"] = Field("start", description="where objects are put")
+    demonstration: DemonstrationConfig = DemonstrationConfig()
     scene_reset_s: float = Field(3.0, ge=0, description="robot time a simulated person takes")
 
     @model_validator(mode="after")
@@ -137,9 +150,9 @@ class CamerasConfig(Section):
 
 
 class MethodConfig(Section):
-    """How the policy is fine-tuned (`tmrl`) or not (`base`)."""
+    """How the policy is fine-tuned (`tmrl`) or not (`base`), or demonstrated (`scripted`)."""
 
-    name: Literal["tmrl", "base"] = "tmrl"
+    name: Literal["tmrl", "base", "scripted"] = "tmrl"
     warmup_episodes: int = Field(20, ge=0)
     updates_per_decision: float = Field(10.0, ge=0, le=100)
     batch_size: int = Field(256, ge=8, le=4096)

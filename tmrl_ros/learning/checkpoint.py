@@ -1,0 +1,132 @@
+"""Write and read a learner's state: tensors as safetensors, the rest as JSON; never pickled."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from tmrl_ros.core.errors import OperatorError
+from tmrl_ros.learning.tmrl import TmrlLearner
+
+NAME = "learner"
+
+
+def save_checkpoint(folder: Path, learner: TmrlLearner, extra: dict[str, Any]) -> Path:
+    """Write `learner-<updates>.safetensors`, then point `learner.json` at it; a crash leaves the old one.
+
+    Args:
+        folder: The session's checkpoints folder.
+        learner: What to save: weights, optimisers, random states, counters.
+        extra: JSON values of the caller (what was learned through, updates owed).
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors: dict[str, Tensor] = {"log_alpha": learner.log_alpha.detach().clone()}
+    for name, module in (
+        ("actor", learner.actor),
+        ("critics", learner.critics),
+        ("target", learner.target),
+    ):
+        tensors |= {
+            f"{name}.{key}": value.detach().clone() for key, value in module.state_dict().items()
+        }
+    for name, optimiser in _optimisers(learner).items():
+        for index, state in optimiser.state_dict()["state"].items():
+            tensors |= {
+                f"{name}.{index}.{key}": value.detach().clone() for key, value in state.items()
+            }
+    tensors["generator"] = learner.generator.get_state()
+    file = folder / f"{NAME}-{learner.updates:09d}.safetensors"
+    temporary = file.with_suffix(".tmp")
+    save_file(tensors, temporary)
+    _replace(temporary, file)
+    values = {
+        "file": file.name,
+        "updates": learner.updates,
+        "rng": learner.rng.bit_generator.state,
+        "method": learner.method.model_dump(),
+        "extra": extra,
+    }
+    index = folder / f"{NAME}.json"
+    temporary = index.with_suffix(".tmp")
+    temporary.write_text(json.dumps(values))
+    _replace(temporary, index)
+    for old in folder.glob(f"{NAME}-*.safetensors"):
+        if old != file:
+            old.unlink()
+    return file
+
+
+def load_checkpoint(folder: Path, learner: TmrlLearner) -> dict[str, Any] | None:
+    """Put a checkpoint back; returns its `extra`, or None when there is no checkpoint.
+
+    Raises:
+        OperatorError: The checkpoint is damaged or of another method.
+    """
+    index = folder / f"{NAME}.json"
+    if not index.is_file():
+        return None
+    remedy = f"move {folder} away to learn again from the bags"
+    try:
+        values = json.loads(index.read_text())
+        tensors = load_file(folder / values["file"])
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        raise OperatorError(f"The checkpoint {index} is damaged ({error}): {remedy}.") from None
+    if values["method"] != learner.method.model_dump():
+        raise OperatorError(
+            f"The checkpoint {index} was made with other method settings: {remedy}."
+        )
+    try:
+        for name, module in (
+            ("actor", learner.actor),
+            ("critics", learner.critics),
+            ("target", learner.target),
+        ):
+            module.load_state_dict(_under(tensors, name))
+        for name, optimiser in _optimisers(learner).items():
+            state: dict[int, dict[str, Tensor]] = {}
+            for key, value in _under(tensors, name).items():
+                number, _, field = key.partition(".")
+                state.setdefault(int(number), {})[field] = value
+            optimiser.load_state_dict(
+                {"state": state, "param_groups": optimiser.state_dict()["param_groups"]}
+            )
+        with torch.no_grad():
+            learner.log_alpha.copy_(tensors["log_alpha"])
+        learner.generator.set_state(tensors["generator"])
+        learner.rng.bit_generator.state = values["rng"]
+    except (RuntimeError, KeyError, ValueError) as error:
+        raise OperatorError(
+            f"The checkpoint {index} does not fit this policy ({error}): {remedy}."
+        ) from None
+    learner.updates = int(values["updates"])
+    extra: dict[str, Any] = values["extra"]
+    return extra
+
+
+def _optimisers(learner: TmrlLearner) -> dict[str, torch.optim.Optimizer]:
+    return {
+        "actor_optimiser": learner.actor_optimiser,
+        "critic_optimiser": learner.critic_optimiser,
+        "alpha_optimiser": learner.alpha_optimiser,
+    }
+
+
+def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {
+        key[len(prefix) + 1 :]: value
+        for key, value in tensors.items()
+        if key.startswith(prefix + ".")
+    }
+
+
+def _replace(temporary: Path, final: Path) -> None:
+    with temporary.open("rb") as handle:
+        os.fsync(handle.fileno())
+    temporary.replace(final)

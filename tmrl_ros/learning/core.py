@@ -1,0 +1,208 @@
+"""The learner without ROS: episodes in, gradient steps in their order, actor weights out.
+
+Episodes are learned from strictly one after the other: the rows of the next one enter the replay only when
+the updates owed for the last are done. What is learned therefore does not depend on when messages arrive.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tmrl_ros.core.config import MethodConfig
+from tmrl_ros.core.types import Chunk, Episode, EpisodeOutcome, EpisodeState, Outcome, Phase, Reward
+from tmrl_ros.data.bag_reader import EpisodeRecord
+from tmrl_ros.data.transitions import AssembledEpisode, EpisodeAssembler, Transition, assemble
+from tmrl_ros.learning.acting import Exploration, pack_actor, prior
+from tmrl_ros.learning.checkpoint import load_checkpoint, save_checkpoint
+from tmrl_ros.learning.replay import Replay
+from tmrl_ros.learning.tmrl import TmrlLearner
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Actor weights ready to be published."""
+
+    version: int
+    trained_through: str
+    metadata_json: str
+    data: bytes
+
+
+@dataclass
+class Progress:
+    """Counters that a checkpoint keeps."""
+
+    trained_through: str = ""
+    episodes: int = 0
+    successes: int = 0
+    version: int = 0
+    warmup: dict[str, list[float]] = field(default_factory=dict)  # level -> [successes, failures]
+
+
+class LearnerCore:
+    """Replay, learner and the queue of episodes that wait to be learned from."""
+
+    def __init__(
+        self, method: MethodConfig, features: int, z_size: int, seed: int, folder: Path
+    ) -> None:
+        """`folder` is where checkpoints go."""
+        self.method, self.folder = method, folder
+        self.replay = Replay(features, z_size, method.capacity)
+        self.learner = TmrlLearner(method, features, z_size, seed)
+        self._sizes = {
+            "features": features,
+            "z_size": z_size,
+            "hidden": method.hidden,
+            "z_bound": method.z_bound,
+        }
+        self.progress = Progress()
+        self._assemblers: dict[str, EpisodeAssembler] = {}
+        self._queue: deque[AssembledEpisode] = deque()
+        self._owed = 0.0
+        self._current: AssembledEpisode | None = None
+        self.dropped_rows = 0
+        self.updates_per_second = 0.0
+
+    @property
+    def updates_owed(self) -> int:
+        """Gradient steps not done yet, queued episodes included."""
+        rows = sum(len(item.transitions) for item in self._queue)
+        return int(self._owed + rows * self.method.updates_per_decision)
+
+    def restore(self, records: Iterable[EpisodeRecord]) -> int:
+        """Rebuild from the checkpoint and the bags of earlier runs; returns the episodes found.
+
+        Episodes the checkpoint has learned from only fill the replay; later ones are queued.
+
+        Raises:
+            OperatorError: The checkpoint is damaged.
+        """
+        extra = load_checkpoint(self.folder, self.learner)
+        if extra is not None:
+            self.progress = Progress(**extra)
+        found = 0
+        for record in sorted(records, key=lambda item: item.episode_id):
+            if record.ended is None or not _may_learn(record.ended):
+                continue
+            episode = assemble(record)
+            found += 1
+            if extra is not None and record.episode_id <= self.progress.trained_through:
+                self.replay.add_episode(_usable(episode.transitions))
+            else:
+                self._queue.append(episode)
+        return found
+
+    def on_piece(self, piece: Chunk | Outcome | Reward | Episode) -> None:
+        """Take one message of a running episode."""
+        if isinstance(piece, Episode):
+            if piece.phase is not Phase.TRAIN or not piece.learn:
+                return
+            if piece.state is EpisodeState.RESETTING:
+                self._flush_others(piece.episode_id)
+                self._assemblers[piece.episode_id] = EpisodeAssembler(piece.episode_id)
+        assembler = self._assemblers.get(piece.episode_id)
+        if assembler is not None and assembler.add(piece) is not None:
+            self._finish(piece.episode_id)
+
+    def work(self, budget_s: float) -> Weights | None:
+        """Do owed updates for about `budget_s` seconds; weights whenever an episode is done."""
+        if self._current is None and not self._begin_next():
+            self.updates_per_second = 0.0
+            return None
+        started, done = time.monotonic(), 0
+        while self._owed >= 1 and time.monotonic() - started < budget_s:
+            self.learner.update(self.replay)
+            self._owed -= 1
+            done += 1
+        elapsed = time.monotonic() - started
+        if done:
+            rate = done / max(elapsed, 1e-6)
+            self.updates_per_second = (
+                rate if not self.updates_per_second else 0.9 * self.updates_per_second + 0.1 * rate
+            )
+        return None if self._owed >= 1 else self._end_episode()
+
+    def weights(self) -> Weights:
+        """The present actor."""
+        data, metadata = pack_actor(self.learner.actor_tensors(), self._sizes, self.exploration())
+        return Weights(self.progress.version, self.progress.trained_through, metadata, data)
+
+    def exploration(self) -> Exploration:
+        """What warm-up episodes showed about each level of the context timestep."""
+        start = prior()
+        counts = [self.progress.warmup.get(f"{level:g}", [0.0, 0.0]) for level in start.levels]
+        return Exploration(
+            start.levels,
+            tuple(a + count[0] for a, count in zip(start.successes, counts, strict=True)),
+            tuple(b + count[1] for b, count in zip(start.failures, counts, strict=True)),
+        )
+
+    def save(self) -> Path:
+        """Write a checkpoint; call it between episodes."""
+        return save_checkpoint(self.folder, self.learner, vars(self.progress).copy())
+
+    @property
+    def between_episodes(self) -> bool:
+        """Whether no episode is half learned."""
+        return self._current is None
+
+    def metrics(self) -> dict[str, float]:
+        """Figures of the latest updates."""
+        values: dict[str, float] = dict(self.learner.metrics)
+        values["dropped_rows"] = float(self.dropped_rows)
+        return values
+
+    def _flush_others(self, episode_id: str) -> None:
+        """An episode whose messages never all came is used as far as it goes."""
+        for other in [key for key in self._assemblers if key != episode_id]:
+            self._finish(other)
+
+    def _finish(self, episode_id: str) -> None:
+        assembler = self._assemblers.pop(episode_id)
+        if assembler.ended is None or not _may_learn(assembler.ended):
+            return
+        episode = assembler.finish()
+        self.dropped_rows += sum(episode.dropped.values())
+        self._queue.append(episode)
+
+    def _begin_next(self) -> bool:
+        if not self._queue:
+            return False
+        self._current = self._queue.popleft()
+        rows = _usable(self._current.transitions)
+        self.replay.add_episode(rows)
+        self._count_warmup(rows)
+        self._owed += len(rows) * self.method.updates_per_decision
+        if self.replay.size == 0:
+            self._owed = 0.0
+        return True
+
+    def _count_warmup(self, rows: list[Transition]) -> None:
+        if rows and all(row.parameters_version == 0 for row in rows):
+            count = self.progress.warmup.setdefault(f"{rows[0].t_context:g}", [0.0, 0.0])
+            count[0 if rows[0].success_episode else 1] += 1.0
+
+    def _end_episode(self) -> Weights:
+        episode = self._current
+        assert episode is not None and episode.ended is not None
+        self._current = None
+        self.progress.episodes += 1
+        self.progress.successes += episode.ended.outcome is EpisodeOutcome.SUCCESS
+        self.progress.trained_through = episode.episode_id
+        self.progress.version += 1
+        return self.weights()
+
+
+def _may_learn(ended: Episode) -> bool:
+    return (
+        ended.phase is Phase.TRAIN and ended.learn and ended.outcome is not EpisodeOutcome.ABORTED
+    )
+
+
+def _usable(rows: list[Transition]) -> list[Transition]:
+    """Rows that have an action noise to learn from."""
+    return [row for row in rows if row.z.size and row.features.size]

@@ -1,0 +1,103 @@
+"""The small networks of fine-tuning: a tanh-Gaussian actor over (z, t) and an ensemble of critics.
+
+Critics are computed together with batched matrix products: one kernel per layer for all members.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+LOG_STD_MIN, LOG_STD_MAX = -5.0, 1.0
+
+
+def embed_t_context(t: Tensor) -> Tensor:
+    """Context timestep (..., ) in [0, 1] as 4 smooth numbers (..., 4) in [-1, 1]."""
+    return torch.stack([2 * t - 1, *(torch.cos(k * math.pi * t) for k in (1, 2, 4))], -1)
+
+
+class Actor(nn.Module):
+    """pi(z, t | features): squashed Gaussians, z in [-bound, bound], t in [0, 1]."""
+
+    def __init__(
+        self, features: int, z_size: int, hidden: int, z_bound: float, initial_t: float
+    ) -> None:
+        """`initial_t` is the median of t before learning: near 0 means precise imitation."""
+        super().__init__()
+        self.z_size, self.z_bound = z_size, z_bound
+        self.trunk = nn.Sequential(
+            nn.Linear(features, hidden),
+            nn.LayerNorm(hidden),
+            nn.SiLU(),
+            nn.Linear(hidden, hidden),
+            nn.SiLU(),
+        )
+        self.head = nn.Linear(hidden, 2 * (z_size + 1))
+        nn.init.uniform_(self.head.weight, -1e-3, 1e-3)
+        with torch.no_grad():
+            self.head.bias.zero_()
+            self.head.bias[z_size] = math.atanh(2 * initial_t - 1)
+
+    def distribution(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log standard deviation before squashing, (B, Z + 1) each."""
+        mean, log_std = self.head(self.trunk(features)).chunk(2, -1)
+        middle, half = (LOG_STD_MAX + LOG_STD_MIN) / 2, (LOG_STD_MAX - LOG_STD_MIN) / 2
+        start = math.atanh((-0.5 - middle) / half)  # standard deviation e^-0.5 before learning
+        return mean, middle + half * torch.tanh(log_std + start)
+
+    def sample(self, features: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """Draw z (B, Z), t (B,) and the log probability (B,), differentiably."""
+        mean, log_std = self.distribution(features)
+        noise = torch.randn(mean.shape, generator=generator)
+        raw = mean + log_std.exp() * noise
+        log_prob = -0.5 * noise**2 - log_std - 0.5 * math.log(2 * math.pi)
+        # log |d tanh(x) / dx| without overflow
+        log_prob = log_prob - 2 * (math.log(2) - raw - nn.functional.softplus(-2 * raw))
+        z, t = self._squash(raw)
+        return z, t, log_prob.sum(-1)
+
+    def mode(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """The squashed mean: z (B, Z), t (B,)."""
+        return self._squash(self.distribution(features)[0])
+
+    def _squash(self, raw: Tensor) -> tuple[Tensor, Tensor]:
+        squashed = torch.tanh(raw)
+        return self.z_bound * squashed[:, : self.z_size], (squashed[:, self.z_size] + 1) / 2
+
+
+class Critics(nn.Module):
+    """Q_j(features, z, t) for an ensemble j = 1..E, with layer norm, as one batched network."""
+
+    def __init__(
+        self, features: int, z_size: int, hidden: int, members: int, z_bound: float
+    ) -> None:
+        """Initial values are close to 0."""
+        super().__init__()
+        self.members, self.z_bound = members, z_bound
+        sizes = [features + z_size + 4, hidden, hidden, 1]
+        self.weights = nn.ParameterList()
+        self.biases = nn.ParameterList()
+        for inside, outside in zip(sizes[:-1], sizes[1:], strict=True):
+            bound = 1 / math.sqrt(inside)
+            self.weights.append(
+                nn.Parameter(torch.empty(members, inside, outside).uniform_(-bound, bound))
+            )
+            self.biases.append(nn.Parameter(torch.zeros(members, 1, outside)))
+        self.scales = nn.ParameterList(
+            nn.Parameter(torch.ones(members, 1, hidden)) for _ in range(2)
+        )
+        self.shifts = nn.ParameterList(
+            nn.Parameter(torch.zeros(members, 1, hidden)) for _ in range(2)
+        )
+
+    def forward(self, features: Tensor, z: Tensor, t: Tensor) -> Tensor:
+        """(B, F), (B, Z), (B,) -> (E, B)."""
+        x = torch.cat([features, z / self.z_bound, embed_t_context(t)], -1)
+        h = x.expand(self.members, *x.shape)
+        for layer in range(2):
+            h = torch.baddbmm(self.biases[layer], h, self.weights[layer])
+            h = nn.functional.layer_norm(h, h.shape[-1:])
+            h = nn.functional.silu(torch.addcmul(self.shifts[layer], h, self.scales[layer]))
+        return torch.baddbmm(self.biases[2], h, self.weights[2]).squeeze(-1)

@@ -1,0 +1,125 @@
+"""The replay buffer: rows with explicit next features, and a view of those from successful episodes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tmrl_ros.data.transitions import Transition
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows as tensors: features (B, F), z (B, Z), t (B,), reward (B,), next_features, terminated (B,)."""
+
+    features: Tensor
+    z: Tensor
+    t: Tensor
+    reward: Tensor
+    next_features: Tensor
+    terminated: Tensor
+
+
+class Replay:
+    """A ring of transitions; the oldest episode's rows go first when it is full."""
+
+    def __init__(self, features: int, z_size: int, capacity: int) -> None:
+        """Allocate the ring; nothing is ever bootstrapped from unwritten rows."""
+        self.capacity, self.z_size = capacity, z_size
+        self._columns = np.zeros((capacity, 2 * features + z_size + 3), np.float32)
+        self._split = np.cumsum([features, z_size, 1, 1, features])
+        self._success = np.zeros(capacity, bool)
+        self._episode = np.zeros(capacity, np.int64)
+        self._ids: dict[str, int] = {}
+        self._next = 0
+        self.size = 0
+
+    def __contains__(self, episode_id: str) -> bool:
+        """Whether an episode was added."""
+        return episode_id in self._ids
+
+    def add_episode(self, rows: Sequence[Transition]) -> None:
+        """Append the transitions of one episode.
+
+        Raises:
+            ValueError: A row has other sizes, or a number in it is not finite.
+        """
+        for row in rows:
+            values = np.concatenate(
+                [
+                    row.features,
+                    row.z,
+                    [row.t_context, row.reward],
+                    row.next_features,
+                    [float(row.terminated)],
+                ]
+            )
+            if values.shape != (self._columns.shape[1],) or not np.isfinite(values).all():
+                raise ValueError(
+                    f"transition {row.decision} of {row.episode_id} has {values.shape[0]} values "
+                    f"({self._columns.shape[1]} expected) or one that is not finite"
+                )
+        for row in rows:
+            index = self._next
+            self._columns[index] = np.concatenate(
+                [
+                    row.features,
+                    row.z,
+                    [row.t_context, row.reward],
+                    row.next_features,
+                    [float(row.terminated)],
+                ]
+            )
+            self._success[index] = row.success_episode
+            self._episode[index] = self._ids.setdefault(row.episode_id, len(self._ids))
+            self._next = (self._next + 1) % self.capacity
+            self.size = min(self.size + 1, self.capacity)
+
+    def relabel(self, episode_id: str, rows: Sequence[Transition]) -> None:
+        """Replace the rows of an episode in place, after a person gave it another outcome.
+
+        Raises:
+            ValueError: The number of rows differs or the episode is not stored.
+        """
+        where = np.flatnonzero(self._episode[: self.size] == self._ids.get(episode_id, -1))
+        if len(where) != len(rows):
+            raise ValueError(f"{episode_id} has {len(where)} rows in the replay, not {len(rows)}")
+        before, self._next, size = self._next, 0, self.size
+        for index, row in zip(where, rows, strict=True):
+            self._next = int(index)
+            self.add_episode([row])
+        self._next, self.size = before, size
+
+    def successes(self) -> int:
+        """Number of rows from successful episodes."""
+        return int(self._success[: self.size].sum())
+
+    def sample(self, batch_size: int, success_fraction: float, rng: np.random.Generator) -> Batch:
+        """Draw rows uniformly, a fraction of them from successful episodes when there are any.
+
+        Raises:
+            ValueError: The replay is empty.
+        """
+        if self.size == 0:
+            raise ValueError("the replay is empty: no finished episode was learned from yet")
+        good = np.flatnonzero(self._success[: self.size])
+        wanted = round(batch_size * success_fraction) if len(good) else 0
+        rows: NDArray[np.int64] = rng.integers(self.size, size=batch_size)
+        if wanted:
+            rows[:wanted] = good[rng.integers(len(good), size=wanted)]
+        features, z, t, reward, following, terminated = np.split(
+            self._columns[rows], self._split, axis=1
+        )
+        return Batch(
+            torch.from_numpy(features),
+            torch.from_numpy(z),
+            torch.from_numpy(t[:, 0]),
+            torch.from_numpy(reward[:, 0]),
+            torch.from_numpy(following),
+            torch.from_numpy(terminated[:, 0]),
+        )

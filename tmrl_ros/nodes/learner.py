@@ -1,0 +1,148 @@
+"""Learner: turns finished episodes into actor weights; never in the way of the arm."""
+
+from __future__ import annotations
+
+import array
+import hashlib
+import sys
+import time
+
+import torch
+from rclpy.clock import Clock, ClockType
+from std_msgs.msg import Header
+from tmrl_msgs.msg import (
+    ActionChunk,
+    ChunkOutcome,
+    EpisodeEvent,
+    LearnerStatus,
+    PolicyParameters,
+    RewardEstimate,
+)
+
+from tmrl_ros.core import topics
+from tmrl_ros.data.bag_reader import read_session
+from tmrl_ros.learning.core import LearnerCore, Weights
+from tmrl_ros.nodes.common import EVENTS, RELIABLE, ConfiguredNode, run_node
+from tmrl_ros.nodes.convert import (
+    chunk_from_msg,
+    episode_from_msg,
+    outcome_from_msg,
+    reward_from_msg,
+)
+from tmrl_ros.policies.bundle import check_bundle
+from tmrl_ros.policies.context import feature_size
+
+SLICE_S = 0.02  # longest stretch of updates between looks at the messages
+
+
+class Learner(ConfiguredNode):
+    """Subscribes to what happened, learns in slices, publishes weights and its state."""
+
+    def __init__(self) -> None:
+        """Restore from the checkpoint and the session's bags, then listen."""
+        super().__init__("learner")
+        torch.set_num_threads(self.config.session.torch_threads)
+        spec = check_bundle(self.config.task.bundle, self.config)
+        self._core = LearnerCore(
+            self.config.method,
+            feature_size(spec.context),
+            len(spec.action.mean),
+            self.config.session.seed,
+            self.session_dir / "checkpoints",
+        )
+        self._status = self.create_publisher(LearnerStatus, topics.LEARNER_STATUS, EVENTS)
+        self._weights = self.create_publisher(PolicyParameters, topics.POLICY_PARAMETERS, EVENTS)
+        self._ready, self._checkpoint, self._saved_at = False, "", 0
+        self._last_status_s = 0.0
+        found = self._core.restore(read_session(self.session_dir))
+        if found:
+            self.get_logger().info(f"Rebuilt the replay from {found} recorded episodes.")
+        self._saved_at = self._core.progress.episodes
+        for kind, topic, convert, qos in (
+            (EpisodeEvent, topics.EPISODE, episode_from_msg, EVENTS),
+            (ActionChunk, topics.ACTION_CHUNK, chunk_from_msg, RELIABLE),
+            (ChunkOutcome, topics.CHUNK_OUTCOME, outcome_from_msg, RELIABLE),
+            (RewardEstimate, topics.REWARD, reward_from_msg, RELIABLE),
+        ):
+            self.create_subscription(
+                kind, topic, lambda msg, c=convert: self._core.on_piece(c(msg)), qos
+            )
+        self._ready = True
+        self._publish_weights(self._core.weights())
+        self._publish_status()
+        self._timer = self.create_timer(
+            0.001, self._on_timer, clock=Clock(clock_type=ClockType.STEADY_TIME)
+        )
+
+    def _on_timer(self) -> None:
+        weights = self._core.work(SLICE_S)
+        if weights is not None:
+            self._publish_weights(weights)
+            if (
+                self._core.progress.episodes - self._saved_at
+                >= self.config.method.checkpoint_every_episodes
+            ):
+                self._save()
+            self._publish_status()
+        elif time.monotonic() - self._last_status_s > 1.0:
+            self._publish_status()
+        idle = self._core.between_episodes and self._core.updates_owed == 0
+        self._timer.timer_period_ns = 10_000_000 if idle else 1_000_000
+
+    def _save(self) -> None:
+        self._checkpoint = str(self._core.save())
+        self._saved_at = self._core.progress.episodes
+
+    def _publish_weights(self, weights: Weights) -> None:
+        data = array.array("B")
+        data.frombytes(weights.data)
+        self._weights.publish(
+            PolicyParameters(
+                header=Header(stamp=self.get_clock().now().to_msg()),
+                version=weights.version,
+                method=self.config.method.name,
+                trained_through=weights.trained_through,
+                metadata_json=weights.metadata_json,
+                weights=data,
+                sha256=hashlib.sha256(weights.data).hexdigest(),
+            )
+        )
+
+    def _publish_status(self) -> None:
+        core, progress = self._core, self._core.progress
+        metrics = core.metrics()
+        warmup = progress.episodes < self.config.method.warmup_episodes
+        self._status.publish(
+            LearnerStatus(
+                header=Header(stamp=self.get_clock().now().to_msg()),
+                method=self.config.method.name,
+                ready=self._ready,
+                phase="warmup" if warmup else "idle" if core.between_episodes else "learning",
+                transitions=core.replay.size,
+                episodes=progress.episodes,
+                successes=progress.successes,
+                updates_done=core.learner.updates,
+                updates_owed=core.updates_owed,
+                updates_per_second=core.updates_per_second,
+                parameters_version=progress.version,
+                trained_through=progress.trained_through,
+                metric_names=list(metrics),
+                metric_values=list(metrics.values()),
+                checkpoint=self._checkpoint,
+            )
+        )
+        self._last_status_s = time.monotonic()
+
+    def close(self) -> None:
+        """Keep what was learned; a half-learned episode is learned again from its bag."""
+        if self._core.between_episodes and self._core.progress.episodes > self._saved_at:
+            self._save()
+
+
+def main() -> int:
+    """Entry point of the process."""
+    return run_node(Learner)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

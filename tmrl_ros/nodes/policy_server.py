@@ -1,0 +1,265 @@
+"""Policy server: answers every observation with exactly one action chunk."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import deque
+
+import numpy as np
+import torch
+from rclpy.clock import Clock, ClockType
+from tmrl_msgs.msg import ActionChunk, EpisodeEvent, Observation, PolicyParameters, RewardEstimate
+from tmrl_msgs.srv import Infer
+
+from tmrl_ros.core import topics
+from tmrl_ros.core.types import Chunk, ChunkSource, Episode, EpisodeState, Float32Array, Phase
+from tmrl_ros.learning.acting import ActingPolicy, Decision
+from tmrl_ros.nodes.common import EVENTS, RELIABLE, ConfiguredNode, run_node
+from tmrl_ros.nodes.convert import (
+    chunk_to_msg,
+    episode_from_msg,
+    pose_from_msg,
+    to_ns,
+)
+from tmrl_ros.policies.bundle import check_bundle, load_bundle
+from tmrl_ros.policies.policy import ChunkPolicy
+from tmrl_ros.policies.scripted import ScriptedDemonstrator
+
+REWARD_WAIT_S = 0.5
+KEPT_PARAMETERS = 8
+
+
+class PolicyServer(ConfiguredNode):
+    """Holds the frozen policy and the actor; computes at once, moves only once the reward is known."""
+
+    def __init__(self) -> None:
+        """Load and check the bundle; nothing is published before that succeeded."""
+        super().__init__("policy_server")
+        torch.set_num_threads(self.config.session.torch_threads)
+        task = self.config.task
+        self._scripted: ScriptedDemonstrator | None = None
+        self._acting: ActingPolicy | None = None
+        self._bundle_hash = ""
+        if self.config.method.name == "scripted":
+            self._scripted = ScriptedDemonstrator(task, self.config.robot.gripper_max_width_m)
+        else:
+            spec = check_bundle(task.bundle, self.config)
+            spec, network = load_bundle(task.bundle)
+            self._acting = ActingPolicy(ChunkPolicy(spec, network), self.config.method)
+            self._bundle_hash = spec.digest()
+            self._warm_up()
+        self._episode: Episode | None = None
+        self._parameters: deque[PolicyParameters] = deque(maxlen=KEPT_PARAMETERS)
+        self._rewards: dict[int, tuple[bool, bool]] = {}  # sequence -> (valid, terminal)
+        self._waiting: tuple[Observation, Decision, float, float] | None = None
+        self._publisher = self.create_publisher(ActionChunk, topics.ACTION_CHUNK, RELIABLE)
+        self.create_subscription(EpisodeEvent, topics.EPISODE, self._on_episode, EVENTS)
+        self.create_subscription(Observation, topics.OBSERVATION, self._on_observation, RELIABLE)
+        self.create_subscription(RewardEstimate, topics.REWARD, self._on_reward, RELIABLE)
+        self.create_subscription(
+            PolicyParameters, topics.POLICY_PARAMETERS, self._on_parameters, EVENTS
+        )
+        self.create_service(Infer, topics.INFER, self._on_infer)
+        self.create_timer(0.05, self._on_timer, clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+    def _warm_up(self) -> None:
+        """Run the network once, so that the first decision is as quick as the others."""
+        assert self._acting is not None
+        self._acting.begin_episode(index=0, seed=0, method="base", deterministic=True)
+        self._acting.decide(np.zeros(self._acting.policy.spec.context.size, np.float32))
+
+    def _on_episode(self, msg: EpisodeEvent) -> None:
+        episode = episode_from_msg(msg)
+        known = self._episode
+        self._episode = episode
+        if (
+            known is not None
+            and known.episode_id == episode.episode_id
+            and known.state >= episode.state > 1
+        ):
+            return
+        if episode.state in (EpisodeState.RESETTING, EpisodeState.RUNNING):
+            self._begin(episode)
+
+    def _begin(self, episode: Episode) -> None:
+        """Draw the episode's noise and take the weights it is to be acted with."""
+        self._rewards.clear()
+        self._waiting = None
+        if self._scripted is not None:
+            self._scripted.begin_episode(episode.seed)
+        if self._acting is None:
+            return
+        chosen = self._weights_for(episode)
+        if chosen is not None and chosen.version != self._acting.version:
+            self._acting.install(bytes(chosen.weights), chosen.metadata_json, int(chosen.version))
+        self._acting.begin_episode(
+            index=episode.index,
+            seed=episode.seed,
+            method=episode.method,
+            deterministic=episode.deterministic,
+        )
+
+    def _weights_for(self, episode: Episode) -> PolicyParameters | None:
+        """The newest weights; in lockstep the ones from exactly `learner_lag_episodes` ago.
+
+        Fixing the lag makes results independent of how fast the machine is.
+        """
+        if not self._parameters:
+            return None
+        lockstep = not self.config.robot.realtime and episode.phase is Phase.TRAIN
+        if lockstep:
+            limit = episode.index - 1 - self.config.session.learner_lag_episodes
+            fitting = [item for item in self._parameters if _index(item.trained_through) <= limit]
+            if fitting:
+                return fitting[-1]
+        return self._parameters[-1]
+
+    def _on_parameters(self, msg: PolicyParameters) -> None:
+        if self._parameters and msg.version <= self._parameters[-1].version:
+            self._parameters.clear()  # the learner was restarted
+        self._parameters.append(msg)
+
+    def _on_reward(self, msg: RewardEstimate) -> None:
+        self._rewards[int(msg.sequence)] = (
+            bool(msg.valid),
+            bool(msg.valid and (msg.success or msg.failure)),
+        )
+        if self._waiting is not None and int(self._waiting[0].sequence) == int(msg.sequence):
+            self._answer()
+
+    def _on_observation(self, msg: Observation) -> None:
+        started = time.perf_counter()
+        try:
+            decision = self._decide(msg)
+        except ValueError as error:
+            self.get_logger().error(f"Observation {msg.sequence} cannot be acted on: {error}")
+            return
+        elapsed_ms = (time.perf_counter() - started) * 1e3
+        if self._waiting is not None:
+            self._answer()
+        self._waiting = (msg, decision, elapsed_ms, time.monotonic())
+        if int(msg.sequence) in self._rewards:
+            self._answer()
+
+    def _on_timer(self) -> None:
+        """A reward that does not come in time does not hold the arm."""
+        if self._waiting is not None and time.monotonic() - self._waiting[3] > REWARD_WAIT_S:
+            self._answer()
+
+    def _answer(self) -> None:
+        assert self._waiting is not None
+        msg, decision, elapsed_ms, _ = self._waiting
+        self._waiting = None
+        _, terminal = self._rewards.get(int(msg.sequence), (False, False))
+        episode = self._episode
+        running = (
+            episode is not None
+            and episode.state is EpisodeState.RUNNING
+            and episode.episode_id == msg.episode_id
+            and msg.decision < episode.max_decisions
+        )
+        execute = self._execute_steps(decision) if running and not terminal else 0
+        deterministic = episode.deterministic if episode is not None else False
+        chunk = self._chunk(msg, decision, execute, deterministic, elapsed_ms)
+        self._publisher.publish(chunk_to_msg(chunk))
+
+    def _execute_steps(self, decision: Decision) -> int:
+        if self._scripted is not None:
+            return min(self._scripted.execute_steps, len(decision.actions))
+        assert self._acting is not None
+        return self._acting.policy.spec.action.execute_steps
+
+    def _decide(self, msg: Observation) -> Decision:
+        if self._scripted is not None:
+            positions = np.array(msg.object_positions, np.float64).reshape(-1, 3)
+            ee = pose_from_msg(msg.robot.ee_pose)
+            actions = self._scripted.actions(
+                ee.position,
+                float(msg.robot.gripper_width_m),
+                dict(zip(msg.object_names, positions, strict=True)),
+            )
+            empty = np.zeros(0, np.float32)
+            return Decision(actions, empty, empty, 0.0, "scripted", 0)
+        assert self._acting is not None
+        return self._acting.decide(self._context(msg))
+
+    def _context(self, msg: Observation) -> Float32Array:
+        assert self._acting is not None
+        spec = self._acting.policy.spec.context
+        objects = spec.select_objects(msg.object_names, np.array(msg.object_positions, np.float32))
+        context = spec.context(msg.prompt, objects, np.array(msg.state, np.float32))
+        if not np.isfinite(context).all():
+            raise ValueError("it has a number that is not finite")
+        return context
+
+    def _chunk(
+        self,
+        msg: Observation,
+        decision: Decision,
+        execute: int,
+        deterministic: bool,
+        elapsed_ms: float,
+    ) -> Chunk:
+        source = ChunkSource.HUMAN if self._scripted is not None else ChunkSource.POLICY
+        return Chunk(
+            stamp_ns=to_ns(msg.header.stamp),
+            sequence=int(msg.sequence),
+            episode_id=msg.episode_id,
+            decision=int(msg.decision),
+            source=source,
+            action_space="cartesian_relative",
+            reference_pose=pose_from_msg(msg.robot.ee_pose),
+            orientation=np.array(self.config.task.orientation_xyzw),
+            actions=decision.actions,
+            execute_steps=execute,
+            control_rate_hz=self.config.robot.control_rate_hz,
+            frame_id=self.config.robot.base_frame,
+            features=decision.features,
+            z=decision.z,
+            t_context=decision.t_context,
+            deterministic=deterministic,
+            actor=decision.actor,
+            parameters_version=decision.parameters_version,
+            bundle_hash=self._bundle_hash,
+            inference_ms=elapsed_ms,
+        )
+
+    def _on_infer(self, request: Infer.Request, response: Infer.Response) -> Infer.Response:
+        """Answer a tool; nothing moves, because the chunk goes back to the caller only."""
+        if self._acting is None:
+            response.message = "scripted demonstrations do not answer inference requests"
+            return response
+        try:
+            context = self._context(request.observation)
+            policy = self._acting.policy
+            z = np.array(request.z, np.float32)
+            if z.size not in (0, policy.z_size):
+                raise ValueError(f"z has {z.size} values, the policy takes {policy.z_size}")
+            if z.size == 0:
+                z = np.zeros(policy.z_size, np.float32)
+            t = min(max(float(request.t_context), 0.0), 1.0)
+            actions = policy.sample(
+                context[None], z[None], np.array([t], np.float32), np.zeros_like(context)[None]
+            )[0]
+            decision = Decision(actions, policy.features(context), z, t, "infer", 0)
+            response.chunk = chunk_to_msg(self._chunk(request.observation, decision, 0, True, 0.0))
+            response.success = True
+        except ValueError as error:
+            response.message = str(error)
+        return response
+
+
+def _index(episode_id: str) -> int:
+    """Number at the end of an episode's name; -1 before the first."""
+    digits = episode_id.rpartition("_")[2]
+    return int(digits) if digits.isdigit() else -1
+
+
+def main() -> int:
+    """Entry point of the process."""
+    return run_node(PolicyServer)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,98 @@
+"""From an observation to the numbers a policy and an actor see."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tmrl_ros.core.types import Float32Array
+from tmrl_ros.policies.prompt import embed_prompt
+
+STATE_SIZE = 4  # end effector x, y, z (m) and gripper opening (0..1)
+RELATIVE_SCALE_M = 0.1  # object-to-gripper distances in actor features are in units of this
+
+
+@dataclass(frozen=True)
+class ContextSpec:
+    """What the context vector of a policy is made of, in this order: prompt, objects, state.
+
+    Attributes:
+        objects: Names of the objects, 3 coordinates each (m, base frame).
+        prompt_size: Dimensions of the prompt embedding; 0 when the policy takes no prompt.
+        smoothed: Parts that context-smoothed pre-training noises: of "prompt", "objects", "state".
+    """
+
+    objects: tuple[str, ...]
+    prompt_size: int
+    smoothed: tuple[str, ...]
+
+    @property
+    def size(self) -> int:
+        """Length of the context vector."""
+        return self.prompt_size + 3 * len(self.objects) + STATE_SIZE
+
+    def parts(self) -> dict[str, slice]:
+        """Where each part lies in the context vector."""
+        first = self.prompt_size
+        second = first + 3 * len(self.objects)
+        return {
+            "prompt": slice(0, first),
+            "objects": slice(first, second),
+            "state": slice(second, second + STATE_SIZE),
+        }
+
+    def smoothed_mask(self) -> Float32Array:
+        """(size,) with 1 where the context is noised.
+
+        Raises:
+            ValueError: A smoothed part does not exist.
+        """
+        mask = np.zeros(self.size, np.float32)
+        for name in self.smoothed:
+            if name not in self.parts():
+                raise ValueError(f"smoothed part {name!r} is not one of {sorted(self.parts())}")
+            mask[self.parts()[name]] = 1.0
+        return mask
+
+    def context(self, prompt: str, objects: Float32Array, state: Float32Array) -> Float32Array:
+        """Raw context vector from a prompt, object positions (K, 3) and state (4,)."""
+        embedded = (
+            embed_prompt(prompt, self.prompt_size) if self.prompt_size else np.zeros(0, np.float32)
+        )
+        return np.concatenate([embedded, objects.ravel(), state]).astype(np.float32)
+
+    def select_objects(self, names: Sequence[str], positions: Float32Array) -> Float32Array:
+        """The policy's objects (K, 3), in its order, from the observed ones.
+
+        Raises:
+            ValueError: An object of the policy is not observed.
+        """
+        missing = [name for name in self.objects if name not in names]
+        if missing:
+            raise ValueError(f"the observation has no object {missing[0]!r}, it has {list(names)}")
+        positions = np.asarray(positions, np.float32).reshape(-1, 3)
+        return positions[[list(names).index(name) for name in self.objects]]
+
+
+def actor_features(
+    normalised_context: Float32Array, spec: ContextSpec, raw_context: Float32Array
+) -> Float32Array:
+    """What the actor and critics see: normalised objects and state, and objects relative to the gripper.
+
+    The prompt is left out: within one fine-tuning run it does not change.
+
+    Returns:
+        (3K + 4 + 3K,) float32, clipped to +-5.
+    """
+    parts = spec.parts()
+    objects = raw_context[parts["objects"]].reshape(-1, 3)
+    relative = (objects - raw_context[parts["state"]][:3]) / RELATIVE_SCALE_M
+    own = normalised_context[parts["objects"].start :]
+    return np.clip(np.concatenate([own, relative.ravel()]), -5.0, 5.0).astype(np.float32)
+
+
+def feature_size(spec: ContextSpec) -> int:
+    """Length of `actor_features`."""
+    return 6 * len(spec.objects) + STATE_SIZE

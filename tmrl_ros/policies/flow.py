@@ -1,0 +1,178 @@
+"""A flow-matching policy over action chunks that knows two times: the action's and the context's.
+
+A transformer over the steps of the chunk with adaptive layer norm (DiT, arXiv 2212.09748). It predicts the
+clean chunk a; on the straight path x_t = (1 - t) a + t eps (rectified flow) the velocity is (x_t - a) / t.
+Predicting a rather than the velocity is what made a small network use the prompt at all.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from tmrl_ros.policies.csp import quantise, smooth_context
+
+
+@dataclass(frozen=True)
+class FlowSize:
+    """Sizes of the network; they are part of a bundle."""
+
+    horizon: int
+    action_dim: int
+    context_dim: int
+    width: int = 96
+    blocks: int = 2
+    heads: int = 4
+    context_hidden: int = 256
+    patch: int = 2
+
+    @property
+    def tokens(self) -> int:
+        """Number of tokens: each stands for `patch` steps of the chunk."""
+        return self.horizon // self.patch
+
+
+def sinusoidal(t: Tensor, size: int) -> Tensor:
+    """Sinusoidal embedding of times in [0, 1]: (B,) -> (B, size)."""
+    half = size // 2
+    frequency = torch.exp(torch.arange(half, device=t.device) * (-math.log(1000.0) / (half - 1)))
+    angle = 1000.0 * t[:, None] * frequency[None] / 16.0
+    return torch.cat([torch.sin(angle), torch.cos(angle)], -1)
+
+
+class Block(nn.Module):
+    """Attention and MLP, both scaled, shifted and gated by the condition (adaLN-zero)."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        """Gates start at zero, so that the block starts as the identity."""
+        super().__init__()
+        self.heads = heads
+        self.norm1 = nn.LayerNorm(width, elementwise_affine=False)
+        self.norm2 = nn.LayerNorm(width, elementwise_affine=False)
+        self.qkv = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+        self.mlp = nn.Sequential(
+            nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width)
+        )
+        self.modulation = nn.Linear(width, 6 * width)
+        nn.init.zeros_(self.modulation.weight)
+        nn.init.zeros_(self.modulation.bias)
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        """(B, H, W), (B, W) -> (B, H, W)."""
+        shift1, scale1, gate1, shift2, scale2, gate2 = self.modulation(condition)[:, None].chunk(
+            6, -1
+        )
+        batch, horizon, width = x.shape
+        h = self.norm1(x) * (1 + scale1) + shift1
+        q, k, v = (
+            self.qkv(h)
+            .view(batch, horizon, 3, self.heads, width // self.heads)
+            .permute(2, 0, 3, 1, 4)
+        )
+        h = nn.functional.scaled_dot_product_attention(q, k, v)
+        x = x + gate1 * self.out(h.transpose(1, 2).reshape(batch, horizon, width))
+        h = self.norm2(x) * (1 + scale2) + shift2
+        result: Tensor = x + gate2 * self.mlp(h)
+        return result
+
+
+class FlowPolicy(nn.Module):
+    """p(a | c~, t_context) as a flow from noise to a chunk of normalised actions."""
+
+    smoothed: Tensor
+
+    def __init__(self, size: FlowSize, smoothed: Tensor) -> None:
+        """`smoothed` is the (context_dim,) mask of what context smoothing noises."""
+        super().__init__()
+        self.size = size
+        width = size.width
+        self.register_buffer("smoothed", smoothed.float(), persistent=False)
+        if size.horizon % size.patch:
+            raise ValueError(f"horizon {size.horizon} is not a multiple of patch {size.patch}")
+        self.embed_action = nn.Linear(size.patch * size.action_dim, width)
+        self.position = nn.Parameter(0.02 * torch.randn(size.tokens, width))
+        self.embed_times = nn.Sequential(nn.Linear(128, width), nn.SiLU(), nn.Linear(width, width))
+        self.embed_context = nn.Sequential(
+            nn.Linear(size.context_dim, size.context_hidden),
+            nn.SiLU(),
+            nn.Linear(size.context_hidden, size.context_hidden),
+            nn.SiLU(),
+            nn.Linear(size.context_hidden, width),
+        )
+        self.blocks = nn.ModuleList(Block(width, size.heads) for _ in range(size.blocks))
+        self.final_norm = nn.LayerNorm(width, elementwise_affine=False)
+        self.final_modulation = nn.Linear(width, 2 * width)
+        self.final = nn.Linear(width, size.patch * size.action_dim)
+
+    def forward(self, x: Tensor, t_action: Tensor, context: Tensor, t_context: Tensor) -> Tensor:
+        """Predict the clean chunk.
+
+        Args:
+            x: (B, H, A) chunk on the path, normalised.
+            t_action: (B,) in [0, 1], 1 = noise.
+            context: (B, C), normalised and already smoothed at `t_context`.
+            t_context: (B,) in [0, 1].
+
+        Returns:
+            (B, H, A).
+        """
+        times = torch.cat([sinusoidal(t_context, 64), sinusoidal(t_action, 64)], -1)
+        condition = nn.functional.silu(self.embed_times(times) + self.embed_context(context))
+        h = self.embed_action(x.reshape(x.shape[0], self.size.tokens, -1)) + self.position
+        for block in self.blocks:
+            h = block(h, condition)
+        shift, scale = self.final_modulation(condition)[:, None].chunk(2, -1)
+        chunk: Tensor = self.final(self.final_norm(h) * (1 + scale) + shift)
+        return chunk.reshape(x.shape)
+
+    def loss(self, actions: Tensor, context: Tensor, generator: torch.Generator) -> Tensor:
+        """Mean square error of the predicted chunk, both times drawn independently from U[0, 1].
+
+        Args:
+            actions: (B, H, A), normalised.
+            context: (B, C), normalised.
+            generator: Source of all noise.
+        """
+        batch = actions.shape[0]
+
+        def uniform() -> Tensor:
+            return torch.rand(batch, generator=generator)
+
+        t_context = quantise(uniform())
+        eps_context = torch.randn(context.shape, generator=generator)
+        noised = smooth_context(context, eps_context, t_context, self.smoothed)
+        t_action = uniform()[:, None, None]
+        eps = torch.randn(actions.shape, generator=generator)
+        x = (1 - t_action) * actions + t_action * eps
+        prediction = self(x, t_action[:, 0, 0], noised, t_context)
+        return nn.functional.mse_loss(prediction, actions)
+
+    @torch.no_grad()
+    def sample(
+        self, noise: Tensor, context: Tensor, t_context: Tensor, eps_context: Tensor, steps: int
+    ) -> Tensor:
+        """Integrate the flow from noise to chunks (Euler, deterministic given its arguments).
+
+        Args:
+            noise: (B, H, A) starting points.
+            context: (B, C), normalised, not yet smoothed.
+            t_context: (B,) in [0, 1].
+            eps_context: (B, C) noise of the context.
+            steps: Number of network evaluations.
+
+        Returns:
+            (B, H, A), normalised.
+        """
+        t_context = quantise(t_context)
+        context = smooth_context(context, eps_context, t_context, self.smoothed)
+        x = noise
+        for step in range(steps, 0, -1):
+            t = torch.full((noise.shape[0],), step / steps)
+            prediction = self(x, t, context, t_context)
+            # x - dt * (x - prediction) / t with dt = 1 / steps and t = step / steps
+            x = x + (prediction - x) / step
+        return x

@@ -1,0 +1,78 @@
+"""A loaded policy: from raw contexts, action noise and context timesteps to chunks in metres."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tmrl_ros.core.types import Float32Array, FloatArray
+from tmrl_ros.policies.bundle import PolicySpec
+from tmrl_ros.policies.context import actor_features
+from tmrl_ros.policies.flow import FlowPolicy
+
+
+@dataclass
+class ChunkPolicy:
+    """Normalises, samples and denormalises; knows no ROS.
+
+    The action noise of a decision is one vector z (action_dim,), repeated over the chunk.
+    """
+
+    spec: PolicySpec
+    network: FlowPolicy
+
+    def __post_init__(self) -> None:
+        """Keep the normalisation as tensors."""
+        observation, action = self.spec.observation, self.spec.action
+        self._mean, self._std = torch.tensor(observation.mean), torch.tensor(observation.std)
+        self._action_mean, self._action_std = torch.tensor(action.mean), torch.tensor(action.std)
+
+    @property
+    def z_size(self) -> int:
+        """Length of the action noise z."""
+        return len(self.spec.action.mean)
+
+    def normalise(self, context: Float32Array) -> Tensor:
+        """(..., C) raw context -> normalised tensor."""
+        return (torch.as_tensor(context) - self._mean) / self._std
+
+    def features(self, context: Float32Array) -> Float32Array:
+        """What actor and critics see of one raw context (C,)."""
+        return actor_features(self.normalise(context).numpy(), self.spec.context, context)
+
+    def sample(
+        self,
+        contexts: Float32Array,
+        z: Float32Array,
+        t_context: Float32Array,
+        eps_context: Float32Array,
+    ) -> FloatArray:
+        """Chunks for a batch of decisions, deterministic given the arguments.
+
+        Args:
+            contexts: (B, C) raw contexts.
+            z: (B, A) action noise, repeated over the chunk, or (B, H, A).
+            t_context: (B,) in [0, 1].
+            eps_context: (B, C) noise of the context.
+
+        Returns:
+            (B, H, A) metres and gripper opening clipped to [0, 1].
+        """
+        noise = torch.as_tensor(z, dtype=torch.float32)
+        if noise.ndim == 2:
+            noise = noise[:, None].expand(-1, self.spec.action.horizon, -1)
+        with torch.inference_mode():
+            chunk = self.network.sample(
+                noise,
+                self.normalise(contexts),
+                torch.as_tensor(t_context, dtype=torch.float32),
+                torch.as_tensor(eps_context, dtype=torch.float32),
+                self.spec.network.flow_steps,
+            )
+            chunk = chunk * self._action_std + self._action_mean
+        actions = chunk.numpy().astype(np.float64)
+        actions[..., 3] = np.clip(actions[..., 3], 0.0, 1.0)
+        return actions
