@@ -23,9 +23,10 @@ from recorded import (
 from rosbags.highlevel import AnyReader
 
 from tmrl_ros.core.types import Chunk, ChunkResult, Episode, EpisodeState, Outcome, Reward
+from tmrl_ros.data.bag_metadata import offered_qos
 from tmrl_ros.data.bag_reader import read_episode
 from tmrl_ros.data.bag_stream import BagError, BagStream
-from tmrl_ros.data.bag_writer import BagWriter, move_aside, offered_qos
+from tmrl_ros.data.bag_writer import BagWriter, move_aside
 from tmrl_ros.data.definitions import definition, share_folders
 from tmrl_ros.data.repair import Repair, is_intact, repair_bag
 from tmrl_ros.data.transitions import assemble

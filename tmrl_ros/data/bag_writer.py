@@ -17,37 +17,21 @@ from typing import Self
 from backports import zstd
 from rosbags.interfaces import (
     Connection,
+    ConnectionExtRosbag2,
+    MessageDefinition,
+    MessageDefinitionFormat,
     Qos,
-    QosDurability,
-    QosHistory,
-    QosLiveliness,
-    QosReliability,
-    QosTime,
 )
-from rosbags.rosbag2 import CompressionMode, StoragePlugin, Writer
+from rosbags.rosbag2 import CompressionMode
 from rosbags.rosbag2.storage_mcap import McapWriter
 
+from tmrl_ros.data.bag_metadata import VERSION, TopicEntry, bag_information, qos_text, to_yaml
 from tmrl_ros.data.definitions import Definition, definition
-from tmrl_ros.data.episodes_log import write_json_atomic
+from tmrl_ros.data.episodes_log import write_bytes_atomic, write_json_atomic
 
 ABOUT_FILE = "episode.json"
+METADATA_FILE = "metadata.yaml"
 ZSTD_LEVEL = 1
-_FOREVER = QosTime(9223372036, 854775807)
-
-
-def offered_qos(*, reliable: bool, latched: bool, depth: int) -> Qos:
-    """QoS profile of a publisher as it is written into the bag."""
-    return Qos(
-        history=QosHistory.KEEP_LAST,
-        depth=depth,
-        reliability=QosReliability.RELIABLE if reliable else QosReliability.BEST_EFFORT,
-        durability=QosDurability.TRANSIENT_LOCAL if latched else QosDurability.VOLATILE,
-        deadline=_FOREVER,
-        lifespan=_FOREVER,
-        liveliness=QosLiveliness.AUTOMATIC,
-        liveliness_lease_duration=_FOREVER,
-        avoid_ros_namespace_conventions=False,
-    )
 
 
 def move_aside(folder: Path, label: str = "aborted") -> Path | None:
@@ -88,26 +72,21 @@ class BagWriter:
         name: str | None = None,
     ) -> None:
         self.folder = folder
+        self.file = folder / f"{name or folder.name}_0.mcap"
         self.custom = dict(custom)
         self.counts: Counter[str] = Counter()
         self.bytes_in = 0
         self._connections: dict[str, Connection] = {}
-        self._writer = _RosbagWriter(folder, version=9, storage_plugin=StoragePlugin.MCAP)
-        self._writer.stem = name or folder.name
-        self._writer.compression_mode = (
-            CompressionMode.STORAGE if compress else CompressionMode.NONE
-        )
-        self._writer.open()
+        self._types: set[str] = set()
+        self._start_ns: int | None = None
+        self._end_ns = 0
+        folder.mkdir(parents=True)
+        self._storage: _Storage | None = _Storage(self.file, compress=compress)
         try:
             write_json_atomic(folder / ABOUT_FILE, self.custom, durable=False)
         except BaseException:
             self.abort()
             raise
-
-    @property
-    def file(self) -> Path:
-        """Path of the MCAP file."""
-        return self.folder / f"{self._writer.stem}_0.mcap"
 
     def write(
         self,
@@ -132,26 +111,27 @@ class BagWriter:
         Raises:
             OSError: The file system refuses (full, too large, gone); call `abort` then.
             LookupError: The type is not known.
+            ValueError: The bag is closed.
         """
+        if self._storage is None:
+            raise ValueError(f"Bag {self.folder} is closed.")
         connection = self._connections.get(topic)
         if connection is None:
-            known = known or definition(type_name)
-            connection = self._writer.add_connection(
-                topic,
-                type_name,
-                msgdef=known.text,
-                rihs01=known.type_hash,
-                offered_qos_profiles=[qos] if qos else [],
-            )
-            self._connections[topic] = connection
-        self._writer.write(connection, stamp_ns, data)
+            connection = self._connect(self._storage, topic, type_name, qos, known)
+        self._storage.write(connection, stamp_ns, data)
         self.counts[topic] += 1
         self.bytes_in += len(data)
+        self._start_ns = stamp_ns if self._start_ns is None else min(self._start_ns, stamp_ns)
+        self._end_ns = max(self._end_ns, stamp_ns)
 
     def flush(self) -> None:
-        """Close the chunk being filled, so that a kill loses nothing written so far."""
-        if isinstance(storage := self._writer.storage, McapWriter) and storage.chunk.msgs:
-            storage.close_chunk()
+        """Close the chunk being filled, so that a kill loses nothing written so far.
+
+        Raises:
+            OSError: The file system refuses; call `abort` then.
+        """
+        if self._storage is not None and self._storage.chunk.msgs:
+            self._storage.close_chunk()
 
     def close(self, extra: Mapping[str, str] | None = None) -> None:
         """Write index and `metadata.yaml`; does nothing when already closed or aborted.
@@ -162,20 +142,60 @@ class BagWriter:
         Raises:
             OSError: The file system refuses; the bag is left as a killed recorder would leave it.
         """
-        if self._writer.storage is None:
+        if self._storage is None:
             return
         self.custom.update(extra or {})
-        self._writer.custom_data.update(self.custom)
+        information = bag_information(
+            self.file.name,
+            [
+                TopicEntry(item.topic, item.msgtype, item.digest, _qos_of(item), self.counts[name])
+                for name, item in self._connections.items()
+            ],
+            start_ns=self._start_ns or 0,
+            end_ns=self._end_ns,
+            custom=self.custom,
+        )
+        text = to_yaml({"rosbag2_bagfile_information": information})
         try:
-            self._writer.close()
+            self._storage.close(VERSION, to_yaml(information).strip())
+            self._storage = None
+            write_bytes_atomic(self.folder / METADATA_FILE, text.encode(), durable=False)
         except BaseException:
             self.abort()
             raise
 
     def abort(self) -> None:
         """Let go of the file without an index; `repair` makes such a bag readable."""
-        with suppress(OSError):  # what is still buffered may be refused again
-            self._writer.abort()
+        storage, self._storage = self._storage, None
+        if storage is not None:
+            with suppress(OSError):  # what is still buffered may be refused again
+                storage.abort()
+
+    def _connect(
+        self,
+        storage: _Storage,
+        topic: str,
+        type_name: str,
+        qos: Qos | None,
+        known: Definition | None,
+    ) -> Connection:
+        known = known or definition(type_name)
+        connection = Connection(
+            id=len(self._connections) + 1,
+            topic=topic,
+            msgtype=type_name,
+            msgdef=MessageDefinition(MessageDefinitionFormat.MSG, known.text),
+            digest=known.type_hash,
+            msgcount=0,
+            ext=ConnectionExtRosbag2("cdr", [qos] if qos else []),
+            owner=self,
+        )
+        if type_name not in self._types:
+            self._types.add(type_name)
+            storage.add_msgtype(connection)
+        storage.add_connection(connection, qos_text(qos))
+        self._connections[topic] = connection
+        return connection
 
     def __enter__(self) -> Self:
         """The open bag."""
@@ -191,23 +211,14 @@ class BagWriter:
         self.close()
 
 
-class _RosbagWriter(Writer):
-    """The library's writer with the file name of official rosbag2."""
-
-    stem = ""
-
-    def open(self) -> None:
-        self.path.mkdir(parents=True)
-        self.storage = _Storage(self.path, self.compression_mode, self.stem)
-
-
 class _Storage(McapWriter):
-    """MCAP storage in `<stem>_0.mcap`, compressed fast, finished chunks handed over at once."""
+    """The library's MCAP file under rosbag2's name, compressed fast, chunks handed over at once."""
 
-    def __init__(self, path: Path, compression: CompressionMode, stem: str) -> None:
-        super().__init__(path, compression)
-        self.path = self.path.rename(path / f"{stem}_0.mcap")
-        if self.compression:
+    def __init__(self, file: Path, *, compress: bool) -> None:
+        mode = CompressionMode.STORAGE if compress else CompressionMode.NONE
+        super().__init__(file.parent, mode)
+        self.path = self.path.rename(file)
+        if compress:
             self.compressor = _compress
         self.bio.flush()
 
@@ -218,3 +229,8 @@ class _Storage(McapWriter):
 
 def _compress(data: bytes) -> bytes:
     return zstd.compress(data, level=ZSTD_LEVEL)
+
+
+def _qos_of(connection: Connection) -> Qos | None:
+    profiles = getattr(connection.ext, "offered_qos_profiles", [])
+    return next(iter(profiles), None)

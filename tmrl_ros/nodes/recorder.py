@@ -27,7 +27,7 @@ from std_msgs.msg import String
 from tmrl_ros.core import topics
 from tmrl_ros.core.config import Config
 from tmrl_ros.core.load import config_hash
-from tmrl_ros.data.bag_writer import offered_qos
+from tmrl_ros.data.bag_metadata import offered_qos
 from tmrl_ros.data.items import EPISODE_TYPE, Item, Topic
 from tmrl_ros.data.recording import RecorderStatus, Recording
 from tmrl_ros.nodes.common import LATCHED, ConfiguredNode, run_node
