@@ -110,7 +110,7 @@ def ready_gate(safety: SafetyConfig = SAFETY, **first: Any) -> Gate:
 def assert_latched(
     gate: Gate, effects: list[Effect], code: str, *, result: ChunkResult | None = None
 ) -> None:
-    """The gate latched because of `code`: hold first, a sentence with the next step, outcome if any."""
+    """The gate latched because of `code`: hold first, a sentence, the outcome if there is one."""
     status = gate.status(0.0)
     assert (status.state, status.code) == (GateState.LATCHED, code)
     assert isinstance(effects[0], Target) and effects[0].hold, "the hold comes first"

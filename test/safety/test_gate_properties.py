@@ -26,7 +26,7 @@ from safety_cell import (
 
 from tmrl_ros.core.types import ChunkResult, ChunkSource, Outcome, Pose, RobotMode, Target
 from tmrl_ros.safety.gate import Gate
-from tmrl_ros.safety.geometry import UNIT_TOLERANCE, angle_between
+from tmrl_ros.safety.geometry import UNIT_TOLERANCE, all_plausible, angle_between
 from tmrl_ros.safety.status import Effect, GateState
 
 LOW, HIGH = np.array(SAFETY.workspace_min_m), np.array(SAFETY.workspace_max_m)
@@ -38,10 +38,14 @@ small = st.floats(-0.2, 0.2)
 near_home = st.tuples(st.floats(0.2, 0.8), st.floats(-0.5, 0.5), st.floats(-0.1, 0.7)) | st.tuples(
     st.floats(0.40, 0.50), st.floats(-0.05, 0.05), st.floats(0.15, 0.25)
 )
+edge = st.tuples(
+    st.sampled_from([0.28, 0.35, 0.72]), st.sampled_from([-0.4, 0.0, 0.4]), st.just(0.02)
+)
 rotation = st.floats(-0.3, 0.3).map(
     lambda half: np.array([math.cos(half), math.sin(half), 0.0, 0.0])
 ) | st.just(TOOL_DOWN)
 mad_rotation = arrays(np.float64, 4, elements=mad_float)
+mostly = st.sampled_from([True, True, True, False])
 integers = st.integers(0, 2**63 - 1)
 
 
@@ -63,8 +67,8 @@ def walks(draw: st.DrawFn) -> np.ndarray:
 class GateMachine(RuleBasedStateMachine):
     """Drives the gate with sound and mad inputs and keeps its own book of what may happen."""
 
-    @initialize()
-    def start(self) -> None:
+    @initialize(ready=st.booleans())
+    def start(self, ready: bool) -> None:
         self.gate = Gate(SAFETY, ROBOT)
         self.wall_s = 0.0
         self.tick = 1
@@ -77,6 +81,8 @@ class GateMachine(RuleBasedStateMachine):
         self.received: Counter[int] = Counter()
         self.answered: Counter[int] = Counter()
         self.send_state()
+        if ready:
+            self.everything_is_put_right(None)
 
     def take(self, effects: list[Effect]) -> None:
         """Check effects in the order in which they would be carried out."""
@@ -158,9 +164,9 @@ class GateMachine(RuleBasedStateMachine):
         position = self.position if position is None else position
         state = sample(**{"tick": self.tick, "position": position, **changes})
         fields = (state.ee_pose.position, state.ee_pose.quaternion, state.wrench)
-        finite = all(math.isfinite(sum(field.tolist())) for field in fields)
+        sound = all(all_plausible(field) for field in fields)
+        sound = sound and all_plausible(np.array([state.gripper_width_m]))
         norm = math.hypot(*state.ee_pose.quaternion)
-        sound = finite and math.isfinite(state.gripper_width_m)
         if sound and abs(norm - 1.0) <= UNIT_TOLERANCE:
             self.position = tuple(state.ee_pose.position)
             self.measured = Pose(state.ee_pose.position, state.ee_pose.quaternion / norm)
@@ -193,8 +199,35 @@ class GateMachine(RuleBasedStateMachine):
     def clock_jumps(self, tick: int, stamp_ns: int) -> None:
         self.send_state(tick=tick, stamp_ns=stamp_ns)
 
-    @rule(actions=walks(), data=st.data())
-    def policy_asks_sensibly(self, actions: np.ndarray, data: st.DataObject) -> None:
+    @rule(share=st.floats(0.0, 1.0))
+    def robot_follows(self, share: float) -> None:
+        """The arm goes part of the way to its target, as arms do."""
+        self.tick += 1
+        goal = self.position if self.last is None else self.last.pose.position
+        here = np.array(self.position)
+        self.send_state(tuple(here + share * (goal - here)))
+
+    def recover(self, wanted: bool) -> None:
+        """Most chunks should meet an open gate, or little would ever move."""
+        if wanted and self.gate.status(self.wall_s).state is GateState.LATCHED:
+            self.everything_is_put_right(None)
+
+    @rule(
+        actions=walks(),
+        data=st.data(),
+        place=st.none() | st.none() | near_home | edge,
+        recover=mostly,
+    )
+    def policy_asks_sensibly(
+        self,
+        actions: np.ndarray,
+        data: st.DataObject,
+        place: tuple[float, ...] | None,
+        recover: bool,
+    ) -> None:
+        if place is not None:
+            self.everything_is_put_right(place)
+        self.recover(recover)
         self.sequence += 1
         self.send_chunk(
             reference_pose=pose(self.position),
@@ -216,6 +249,7 @@ class GateMachine(RuleBasedStateMachine):
         rate_hz=st.just(20.0) | mad_float,
         frame_id=st.sampled_from([ROBOT.base_frame, "", "world"]),
         ahead_ns=st.sampled_from([0, 0, PERIOD_NS, -PERIOD_NS, 2**40, -(2**40)]),
+        recover=mostly,
     )
     def policy_asks_nonsense(
         self,
@@ -228,7 +262,9 @@ class GateMachine(RuleBasedStateMachine):
         rate_hz: float,
         frame_id: str,
         ahead_ns: int,
+        recover: bool,
     ) -> None:
+        self.recover(recover)
         self.send_chunk(
             actions=actions,
             execute_steps=steps,
@@ -241,15 +277,17 @@ class GateMachine(RuleBasedStateMachine):
             stamp_ns=self.tick * PERIOD_NS + ahead_ns,
         )
 
-    @rule(value=mad_float, row=st.integers(0, 3), column=st.integers(0, 3))
-    def policy_spoils_one_number(self, value: float, row: int, column: int) -> None:
+    @rule(value=mad_float, row=st.integers(0, 3), column=st.integers(0, 3), recover=mostly)
+    def policy_spoils_one_number(self, value: float, row: int, column: int, recover: bool) -> None:
+        self.recover(recover)
         self.sequence += 1
         actions = rows(4)
         actions[row, column] = value
         self.send_chunk(reference_pose=pose(self.position), actions=actions)
 
-    @rule(quaternion=rotation)
-    def policy_turns_the_tool(self, quaternion: np.ndarray) -> None:
+    @rule(quaternion=rotation, recover=mostly)
+    def policy_turns_the_tool(self, quaternion: np.ndarray, recover: bool) -> None:
+        self.recover(recover)
         self.sequence += 1
         self.send_chunk(reference_pose=pose(self.position), orientation=quaternion)
 
@@ -282,13 +320,13 @@ class GateMachine(RuleBasedStateMachine):
     def operator_resets(self) -> None:
         self.reset()
 
-    @rule()
-    def everything_is_put_right(self) -> None:
+    @rule(place=st.none() | near_home)
+    def everything_is_put_right(self, place: tuple[float, ...] | None) -> None:
         """Without this the machine would spend most of its time latched."""
         self.take(self.gate.on_target_publishers(1, self.wall_s))
-        self.send_state(HOME)  # may go back in time
+        self.send_state(place or HOME)  # may go back in time
         self.tick += 1
-        self.send_state(HOME)
+        self.send_state(place or HOME)
         self.reset()
 
     @invariant()

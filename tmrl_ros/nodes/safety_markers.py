@@ -1,7 +1,7 @@
 """RViz markers of the software stop, where `visualization_msgs` is installed.
 
-RViz is a convenience: the stop works without it. Its markers fade when the supervisor is gone, so that
-a dead or frozen supervisor never looks healthy.
+RViz is a convenience: the stop works without it. Its markers fade when the supervisor is gone, so
+that a dead or frozen supervisor never looks healthy.
 """
 
 from __future__ import annotations

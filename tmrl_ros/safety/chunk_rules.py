@@ -13,7 +13,7 @@ from tmrl_ros.safety.causes import Cause, Code, cause
 from tmrl_ros.safety.geometry import (
     Quat,
     Vec3,
-    all_finite,
+    all_plausible,
     angle_between,
     pull_into_box,
     unit_quaternion,
@@ -128,7 +128,7 @@ def _form_causes(chunk: Chunk, limits: Limits) -> Iterator[Cause]:
         row = int(np.argwhere(~np.isfinite(chunk.actions))[0][0])
         what = f"{name} asks for something that is not a number in row {row}."
         yield cause(Code.NON_FINITE_ACTION, what, str(chunk.actions[row].tolist()))
-    if not all_finite(chunk.reference_pose.position):
+    if not all_plausible(chunk.reference_pose.position):
         what = f"{name} refers to a pose that is not a number."
         yield cause(Code.NON_FINITE_ACTION, what, str(chunk.reference_pose.position.tolist()))
 

@@ -13,6 +13,9 @@ from tmrl_ros.core.types import FloatArray
 Vec3 = tuple[float, float, float]
 Quat = tuple[float, float, float, float]
 
+LARGEST = 1e6
+"""Nothing an arm measures in m, rad, N or Nm is larger; sums and quotients stay finite below it."""
+
 UNIT_TOLERANCE = 0.01
 """A quaternion whose norm differs from 1 by more is not a rotation but a mistake."""
 
@@ -23,9 +26,9 @@ def vec3(values: FloatArray) -> Vec3:
     return (x, y, z)
 
 
-def all_finite(values: FloatArray) -> bool:
-    """Whether a short array holds neither NaN nor infinity (1e308 counts as infinite)."""
-    return math.isfinite(sum(values.tolist()))
+def all_plausible(values: FloatArray) -> bool:
+    """Whether a short array holds neither NaN nor anything beyond `LARGEST` in its unit."""
+    return bool(sum(value * value for value in values.tolist()) <= LARGEST * LARGEST)
 
 
 def unit_quaternion(values: FloatArray) -> Quat | None:

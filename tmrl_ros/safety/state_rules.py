@@ -7,7 +7,15 @@ from dataclasses import dataclass
 
 from tmrl_ros.core.types import RobotMode, RobotSample
 from tmrl_ros.safety.causes import Cause, Code, cause
-from tmrl_ros.safety.geometry import Quat, Vec3, all_finite, pull_into_box, unit_quaternion, vec3
+from tmrl_ros.safety.geometry import (
+    LARGEST,
+    Quat,
+    Vec3,
+    all_plausible,
+    pull_into_box,
+    unit_quaternion,
+    vec3,
+)
 from tmrl_ros.safety.limits import Limits
 
 STOPPED_MODES: dict[RobotMode, tuple[Code, str]] = {
@@ -32,7 +40,7 @@ class Measured:
 
 def measure(sample: RobotSample, limits: Limits) -> Measured | Cause:
     """The pose of a robot state, or why it cannot be used."""
-    if not _is_finite(sample):
+    if not _is_plausible(sample):
         return cause(
             Code.NON_FINITE_STATE,
             f"The robot reports a value that is not a number (tick {sample.tick}).",
@@ -87,14 +95,14 @@ def robot_causes(sample: RobotSample, measured: Measured, limits: Limits) -> lis
     return found
 
 
-def _is_finite(sample: RobotSample) -> bool:
+def _is_plausible(sample: RobotSample) -> bool:
     return (
-        all_finite(sample.ee_pose.position)
-        and all_finite(sample.ee_pose.quaternion)
-        and all_finite(sample.wrench)
-        and all_finite(sample.ee_twist)
-        and all_finite(sample.q)
-        and all_finite(sample.dq)
-        and all_finite(sample.tau)
-        and math.isfinite(sample.gripper_width_m)
+        all_plausible(sample.ee_pose.position)
+        and all_plausible(sample.ee_pose.quaternion)
+        and all_plausible(sample.wrench)
+        and all_plausible(sample.ee_twist)
+        and all_plausible(sample.q)
+        and all_plausible(sample.dq)
+        and all_plausible(sample.tau)
+        and abs(sample.gripper_width_m) <= LARGEST
     )
