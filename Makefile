@@ -1,7 +1,7 @@
 # make setup      environment in .venv, messages built; a second run does nothing
 # make test       everything continuous integration checks
 # make finetune   ARGS="task=lift session.seed=1"   or   RESUME=sessions/<name>
-# make pretrain, make collect                       ARGS as in `tmrl pretrain --help`
+# make demonstrate, pretrain, collect, deploy       ARGS as in `tmrl pretrain --help` and so on
 # make lint, make clean
 
 SHELL := /bin/sh
@@ -14,8 +14,9 @@ ARGS ?=
 RESUME ?=
 PIP_ARGS ?=
 
+.NOTPARALLEL:
+
 MESSAGE_PACKAGES := $(patsubst %/pyproject.toml,%,$(wildcard tmrl_msgs/pyproject.toml tmrl_msgs_tf2/pyproject.toml))
-MESSAGE_FILES := $(foreach package,$(MESSAGE_PACKAGES),$(wildcard $(package)/*.* $(package)/msg/*.msg $(package)/srv/*.srv $(package)/action/*.action))
 # Files that `ros2 launch tmrl_ros ...` looks for in the environment.
 SHARED := package.xml launch config urdf bundles
 LIST_NODES := from importlib.metadata import distribution; print(*(e.name for e in distribution("tmrl_ros").entry_points if ".nodes." in e.value))
@@ -23,7 +24,7 @@ LIST_NODES := from importlib.metadata import distribution; print(*(e.name for e 
 # Variables of a sourced ROS, or of the environment this was started from, must not reach this one's Python.
 unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE LD_LIBRARY_PATH AMENT_PREFIX_PATH PYTHONPATH
 
-.PHONY: setup test lint finetune pretrain collect clean
+.PHONY: setup test lint finetune demonstrate pretrain collect deploy clean
 .DEFAULT_GOAL := setup
 
 setup: $(STAMPS)/package
@@ -44,14 +45,17 @@ $(STAMPS)/requirements: requirements.txt | $(STAMPS)/python
 	@$(PIP) install $(PIP_ARGS) -r requirements.txt
 	@touch $@
 
-$(STAMPS)/messages: $(MESSAGE_FILES) $(STAMPS)/requirements
-	@echo "Building $(MESSAGE_PACKAGES) (about a minute) ..."
-	@for package in $(MESSAGE_PACKAGES); do $(PIP) install $(PIP_ARGS) --force-reinstall --no-deps ./$$package || exit 1; done
-	@touch $@
+define message_package
+$(STAMPS)/$(1): $(STAMPS)/requirements $(wildcard $(1)/*.* $(1)/msg/*.msg $(1)/srv/*.srv $(1)/action/*.action)
+	@echo "Building $(1) (a minute or two) ..."
+	@$(PIP) install $(PIP_ARGS) --force-reinstall --no-deps ./$(1)
+	@touch $$@
+endef
+$(foreach package,$(MESSAGE_PACKAGES),$(eval $(call message_package,$(package))))
 
 # The package itself runs from the checkout. pip leaves launch files and configuration out of such an
 # installation, so the places where ros2 looks point at the checkout as well.
-$(STAMPS)/package: setup.py pyproject.toml package.xml $(STAMPS)/messages
+$(STAMPS)/package: setup.py pyproject.toml package.xml $(addprefix $(STAMPS)/,$(MESSAGE_PACKAGES))
 	@$(PIP) install $(PIP_ARGS) --no-deps --no-build-isolation --editable .
 	@mkdir -p $(VENV)/share/tmrl_ros $(VENV)/share/ament_index/resource_index/packages $(VENV)/lib/tmrl_ros
 	@cp resource/tmrl_ros $(VENV)/share/ament_index/resource_index/packages/tmrl_ros
@@ -86,8 +90,14 @@ finetune: setup
 pretrain: setup
 	@exec $(BIN)/tmrl pretrain $(ARGS)
 
+demonstrate: setup
+	@exec $(BIN)/tmrl demonstrate $(ARGS)
+
 collect: setup
 	@exec $(BIN)/tmrl collect $(ARGS)
+
+deploy: setup
+	@exec $(BIN)/tmrl deploy $(ARGS)
 
 clean:
 	@rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

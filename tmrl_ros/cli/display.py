@@ -131,6 +131,8 @@ def panel(
         "safety", f"[{style}]{escape(status.safety_text)}[/]" if style else status.safety_text
     )
     rows.add_row("nodes", _health(nodes))
+    if status.messages_lost:
+        rows.add_row("lost", f"[yellow]{status.messages_lost} messages did not reach the bag[/]")
     rows.add_row("memory", f"{memory_mb:.0f} MB")
     if status.message:
         rows.add_row("now", escape(status.message))

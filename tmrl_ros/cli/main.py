@@ -12,6 +12,7 @@ from tmrl_ros.core.errors import OperatorError
 
 EXIT_FAILED, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 1, 2, 130
 OVERRIDES_HELP = "task=lift picks a file of config/, session.seed=3 sets a value"
+PLAIN_HELP = "print lines, draw nothing"
 RUNS = {
     "finetune": "fine-tune the policy on the robot, with evaluations before and after",
     "deploy": "run the policy and learn nothing",
@@ -45,7 +46,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line; overrides may stand before, between and after options."""
     parser = _parser()
-    args, rest = parser.parse_known_args(argv)
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words[:1] == ["pretrain"]:  # which has a parser of its own, in a process with torch
+        return argparse.Namespace(command="pretrain", arguments=words[1:])
+    args, rest = parser.parse_known_args(words)
     unknown = [word for word in rest if word.startswith("-") or not hasattr(args, "overrides")]
     if unknown:
         parser.error(f"unknown argument {unknown[0]!r}")
@@ -61,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
     for name, text in RUNS.items():
         command = _with_overrides(commands.add_parser(name, help=text, description=text))
-        command.add_argument("--plain", action="store_true", help="print lines, draw nothing")
+        command.add_argument("--plain", action="store_true", help=PLAIN_HELP)
         if name in ("finetune", "deploy"):
             command.add_argument(
                 "--resume", metavar="SESSION", help="folder of a session that is to go on"
@@ -73,9 +77,11 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--episode", default="", help="the latest by default")
         command.add_argument("--session", help="whose graph; the newest that runs by default")
         _with_overrides(command)
+    text = "record scripted demonstrations of a task in simulation"
+    demonstrate = commands.add_parser("demonstrate", help=text, description=text)
+    _with_overrides(demonstrate).add_argument("--plain", action="store_true", help=PLAIN_HELP)
     text = "train a policy bundle on demonstrations"
-    pretrain = commands.add_parser("pretrain", help=text, add_help=False)
-    pretrain.add_argument("arguments", nargs=argparse.REMAINDER)
+    commands.add_parser("pretrain", help=text, add_help=False)
     text = "write report.html of a session again"
     report = commands.add_parser("report", help=text, description=text)
     report.add_argument("session", nargs="?", help="the newest by default")
@@ -108,6 +114,10 @@ def _dispatch(args: argparse.Namespace) -> int:
         if args.command == "label":
             words += [args.outcome, "--episode", args.episode]
         return call(words, args.overrides, args.session)
+    if args.command == "demonstrate":
+        from tmrl_ros.cli.demonstrate import demonstrate
+
+        return demonstrate(args.overrides, plain=args.plain)
     if args.command == "pretrain":
         from tmrl_ros.cli.offline import pretrain
 

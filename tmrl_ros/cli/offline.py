@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from tmrl_ros.cli.session_folder import SESSIONS, find_session, newest_session
+from tmrl_ros.cli.session_folder import SESSIONS, find_session, newest_session, shown
 from tmrl_ros.core.errors import ConfigurationError
 
 
@@ -16,11 +16,15 @@ def pretrain(arguments: Sequence[str]) -> int:
 
 
 def report(session: str | None) -> int:
-    """Become the program that writes a session's report."""
+    """Write a session's report again, finished or not, and print where it lies."""
+    from tmrl_ros.session.report import build_report  # matplotlib
+
     folder = find_session(session) if session else newest_session()
     if folder is None:
         raise ConfigurationError(f"There is no session in {SESSIONS}/: name a session's folder.")
-    return _become("tmrl_ros.session.report", [str(folder)])
+    build_report(folder)
+    print(f"Report: {shown(folder) / 'report.html'}")
+    return 0
 
 
 def _become(module: str, arguments: Sequence[str]) -> int:

@@ -28,6 +28,7 @@ class Status:
     safety_state: str = ""
     safety_code: str = ""
     safety_message: str = ""
+    messages_lost: int = 0
     message: str = ""
 
     @property
@@ -61,6 +62,7 @@ class Status:
             f"robot {self.robot_minutes:.1f} min, wall {self.wall_minutes:.1f} min | "
             f"{self.transitions} transitions, {self.updates_per_second:.0f} updates/s, "
             f"{self.updates_owed} owed | safety {self.safety_text}"
+            + (f" | {self.messages_lost} messages lost" if self.messages_lost else "")
             + (f" | {self.message}" if self.message else "")
         )
 
@@ -91,5 +93,6 @@ def _parse(raw: dict[str, Any]) -> Status:
         safety_state=str(safety.get("state") or ""),
         safety_code=str(safety.get("code") or ""),
         safety_message=str(safety.get("message") or ""),
+        messages_lost=sum(int(n) for n in (raw.get("messages_lost") or {}).values()),
         message=str(raw.get("message") or ""),
     )

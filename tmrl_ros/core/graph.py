@@ -77,7 +77,7 @@ def nodes_for(config: Config, config_file: Path, kind: Kind = "finetune") -> lis
     ]
     if config.recorder.enabled:
         nodes.append(NodeSpec("recorder", file, stop_last=True))
-    if kind in ("finetune", "up") and config.method.name != "base":
+    if kind in ("finetune", "up") and config.method.name == "tmrl":
         nodes.append(NodeSpec("learner", file))
     if kind != "up":
         nodes.append(NodeSpec("session", {**file, "kind": kind}, restart=False, required=True))

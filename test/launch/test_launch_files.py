@@ -1,0 +1,97 @@
+"""The launch files, where ROS's launch is installed (it is not on PyPI)."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from tmrl_ros.core.graph import nodes_for
+from tmrl_ros.core.load import load_config
+
+pytest.importorskip("launch.actions", reason="launch is not installed; it comes with an apt ROS")
+pytest.importorskip("launch_ros.actions", reason="launch_ros is not installed")
+
+KINDS = ("finetune", "deploy", "collect")
+# `ros2 launch FILE NAME:=VALUE ...` without the rest of ros2cli, which needs a daemon and a package.
+ROS2_LAUNCH = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from launch import LaunchDescription, LaunchService
+from launch.actions import IncludeLaunchDescription
+from launch.launch_description_sources import AnyLaunchDescriptionSource
+arguments = [tuple(word.split(":=")) for word in sys.argv[2:]]
+service = LaunchService(noninteractive=True)
+source = AnyLaunchDescriptionSource(sys.argv[1])
+service.include_launch_description(
+    LaunchDescription([IncludeLaunchDescription(source, launch_arguments=arguments)])
+)
+sys.exit(service.run())
+"""
+
+
+@pytest.fixture
+def launch(root, tmp_path):
+    def start(kind, *words):
+        return subprocess.Popen(
+            [sys.executable, "-c", ROS2_LAUNCH, str(root / "launch" / f"{kind}.launch.py"), *words],
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={**os.environ, "AMENT_PREFIX_PATH": sys.prefix},
+        )
+
+    return start
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_argument_has_a_description(root, kind):
+    from launch.launch_description_sources import get_launch_description_from_python_launch_file
+
+    file = str(root / "launch" / f"{kind}.launch.py")
+    arguments = get_launch_description_from_python_launch_file(file).get_launch_arguments()
+    names = {argument.name for argument in arguments}
+    assert {"robot", "task", "method", "session_dir", "seed", "overrides", "rviz"} <= names
+    assert all(argument.description for argument in arguments)
+
+
+@pytest.mark.parametrize(
+    ("word", "expected"),
+    [
+        ("task:=juggle", "tasks/juggle.yaml"),
+        ("overrides:=method.batchsize=3", "method.batchsize"),
+        ("seed:=many", "'many'"),
+        ("resume:=nothing", "'nothing'"),
+        ("overrides:=task.bundle=nowhere/bundle", "nowhere/bundle"),
+    ],
+)
+def test_a_mistake_is_a_sentence_and_nothing_starts(launch, tmp_path, word, expected):
+    process = launch("finetune", word)
+    output, _ = process.communicate()
+    assert process.returncode == 1
+    assert expected in output
+    assert "process started" not in output
+    assert not list(tmp_path.glob("sessions/*"))
+
+
+def test_the_graph_starts_and_ctrl_c_ends_it(launch, tmp_path, domain_id):
+    """The scripted expert needs no bundle, so this runs in a fresh checkout."""
+    process = launch(
+        "collect",
+        f"overrides:=session.domain_id={domain_id} method.name=scripted recorder.cameras=none",
+    )
+    wanted = {node.name for node in nodes_for(load_config(), tmp_path, "collect")}
+    seen = ""
+    for line in process.stdout:
+        seen += line
+        wanted -= {name for name in wanted if f"[INFO] [{name}-" in line and "started" in line}
+        if not wanted:
+            break
+    assert not wanted, seen
+    process.send_signal(signal.SIGINT)
+    process.communicate()
+    config = next((tmp_path / "sessions").iterdir()) / "config.yaml"
+    assert "collect-" in config.parent.name
+    assert f"domain_id: {domain_id}" in config.read_text()

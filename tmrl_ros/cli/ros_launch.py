@@ -1,0 +1,141 @@
+"""The same graph for `ros2 launch`: the files in `launch/` only name what they run.
+
+Restart rules are `core/graph.py`'s. What `tmrl` has beyond this: figures on the terminal, memory in
+the report, and nodes that end even when the launcher is killed.
+"""
+
+from __future__ import annotations
+
+import shlex
+from typing import Any
+
+from launch import LaunchContext, LaunchDescription
+from launch.actions import (
+    DeclareLaunchArgument,
+    OpaqueFunction,
+    RegisterEventHandler,
+    SetEnvironmentVariable,
+    Shutdown,
+)
+from launch.conditions import IfCondition
+from launch.event_handlers import OnProcessExit
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
+
+from tmrl_ros.cli.checks import check_start
+from tmrl_ros.cli.session_folder import SessionFolder, check_disk, new_session, resumed_session
+from tmrl_ros.core.environment import node_environment
+from tmrl_ros.core.graph import PACKAGE, Kind, NodeSpec, nodes_for
+from tmrl_ros.core.load import DEFAULTS, config_folder
+
+RESPAWN_DELAY_S = 1.0
+RESPAWN_MAXIMUM = 5
+ARGUMENTS = {
+    "robot": (DEFAULTS["robot"], "file of config/robots, by name or path"),
+    "task": (DEFAULTS["task"], "file of config/tasks, by name or path"),
+    "method": (DEFAULTS["method"], "file of config/methods, by name or path"),
+    "session_dir": ("", "folder of the session; a new one in sessions/ by default"),
+    "resume": ("", "folder of a session that is to go on; the arguments above are then its own"),
+    "seed": ("", "seed of the session"),
+    "overrides": ("", "section.key=value ..., separated by spaces"),
+    "namespace": ("", "prefix of every node and topic"),
+    "log_level": ("info", "debug, info, warn, error or fatal"),
+    "use_sim_time": ("false", "take ROS time from /clock; stamps of the robot need no ROS time"),
+    "rviz": ("false", "open RViz with config/rviz/finetune.rviz"),
+}
+
+
+def description(kind: Kind) -> LaunchDescription:
+    """Everything a launch file returns for one kind of graph."""
+    declared = [
+        DeclareLaunchArgument(name, default_value=default, description=text)
+        for name, (default, text) in ARGUMENTS.items()
+    ]
+    return LaunchDescription([*declared, OpaqueFunction(function=_graph, args=[kind])])
+
+
+def session_for(values: dict[str, str], kind: Kind) -> SessionFolder:
+    """Resolve the configuration from launch arguments.
+
+    Raises:
+        ConfigurationError: As on the command line, one sentence.
+    """
+    overrides = shlex.split(values["overrides"])
+    if values["resume"]:
+        return resumed_session(values["resume"], overrides)
+    chosen = [f"{section}={values[section]}" for section in ("robot", "task", "method")]
+    if values["seed"]:
+        chosen.append(f"session.seed={values['seed']}")
+    if values["session_dir"]:
+        chosen.append(f"session.dir={values['session_dir']}")
+    return new_session([*chosen, *overrides], kind=kind)
+
+
+def _graph(context: LaunchContext, kind: Kind) -> list[Any]:
+    """Check as the command line does, then hand the nodes to launch_ros."""
+    values = {name: context.perform_substitution(LaunchConfiguration(name)) for name in ARGUMENTS}
+    session = session_for(values, kind)
+    nodes = nodes_for(session.config, session.config_file, kind)
+    session.open()  # the lock is held until this process ends
+    context.extend_globals({"tmrl_session": session})
+    try:
+        check_disk(session)
+        check_start(session.config, session.config_file, [node.name for node in nodes])
+    except BaseException:
+        session.discard()
+        raise
+    environment = node_environment(session.config)
+    actions: list[Any] = [
+        SetEnvironmentVariable(name, value) for name, value in environment.items()
+    ]
+    for spec in nodes:
+        node = _node(spec, values)
+        actions.append(node)
+        if spec.required:
+            actions.append(RegisterEventHandler(OnProcessExit(target_action=node, on_exit=_end)))
+    return [*actions, *_viewer(values)]
+
+
+def _node(spec: NodeSpec, values: dict[str, str]) -> Node:
+    return Node(
+        package=PACKAGE,
+        executable=spec.executable,
+        name=spec.name,
+        namespace=values["namespace"],
+        parameters=[{**spec.parameters, "use_sim_time": values["use_sim_time"] == "true"}],
+        arguments=["--ros-args", "--log-level", values["log_level"]],
+        output="screen",
+        respawn=spec.restart,
+        respawn_delay=RESPAWN_DELAY_S,
+        respawn_max_retries=RESPAWN_MAXIMUM,
+    )
+
+
+def _end(event: Any, _: LaunchContext) -> list[Any]:
+    """End with the required node; a failure of it makes the exit code of `ros2 launch` 1."""
+    if event.returncode and event.returncode > 0:
+        return [
+            Shutdown(reason=f"{event.process_name} failed"),
+            OpaqueFunction(function=_fail, args=[event.process_name, event.returncode]),
+        ]
+    return [Shutdown(reason=f"{event.process_name} is done")]
+
+
+def _fail(_: LaunchContext, name: str, code: int) -> None:
+    raise RuntimeError(f"{name} ended with exit code {code}; the last lines above say why.")
+
+
+def _viewer(values: dict[str, str]) -> list[Any]:
+    """RViz, which shows nothing that the graph needs."""
+    file = config_folder() / "rviz" / "finetune.rviz"
+    return [
+        Node(
+            package="rviz2",
+            executable="rviz2",
+            name="rviz2",
+            namespace=values["namespace"],
+            arguments=["-d", str(file)],
+            output="log",
+            condition=IfCondition(values["rviz"]),
+        )
+    ]
