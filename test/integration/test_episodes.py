@@ -1,6 +1,9 @@
 """Episodes over real DDS: the episode manager and the reward node among scripted others."""
 
 import json
+import signal
+import subprocess
+import sys
 import time
 
 import pytest
@@ -25,12 +28,14 @@ from tmrl_msgs.msg import (
 )
 from tmrl_msgs.srv import LabelEpisode, ResetScene
 from tmrl_ros.core import topics
-from tmrl_ros.core.load import load_config
+from tmrl_ros.core.load import load_config, write_config
 from tmrl_ros.core.types import EpisodeOutcome, EpisodeState
 from tmrl_ros.nodes.common import EVENTS, LATCHED, RELIABLE
 from tmrl_ros.nodes.convert import header
 from tmrl_ros.nodes.episode_manager import EpisodeManager
 from tmrl_ros.nodes.reward import RewardNode
+from tmrl_ros.session.records import load_records
+from tmrl_ros.session.status import read_json
 
 PERIOD_NS = 50_000_000
 SUCCESS, FAILURE, TIMEOUT, ABORTED = list(EpisodeOutcome)[1:]
@@ -196,7 +201,12 @@ class Stage:
         self.client_node = Node("client")
         self.client = ActionClient(self.client_node, RunEpisodes, topics.RUN_EPISODES)
         self.label_client = self.client_node.create_client(LabelEpisode, topics.LABEL_EPISODE)
-        self.nodes = [self.cell, self.manager, self.client_node, RewardNode(config=self.config)]
+        self.nodes = [
+            self.cell,
+            self.manager,
+            self.client_node,
+            RewardNode(config=self.config, patience_s=0.2),
+        ]
         self.executor = SingleThreadedExecutor()
         for node in self.nodes:
             self.executor.add_node(node)
@@ -240,6 +250,7 @@ class Stage:
 
     def close(self):
         self.manager.close()
+        self.client.destroy()
         self.executor.shutdown(timeout_sec=0.5)
         for node in self.nodes:
             node.destroy_node()
@@ -266,7 +277,7 @@ def test_episodes_run_from_reset_to_success_and_timeout(stage):
     result = show.result(episodes=2)
     assert (result.success, result.episodes, result.successes) == (True, 2, 1)
     assert [state for _, state, _, _ in show.story] == [
-        "IDLE",
+        *["IDLE"] * 2,  # the manager's start and the goal's
         *["RESETTING", "READY", "RUNNING", "ENDED"] * 2,
     ]
     timeout, success = show.ended
@@ -360,3 +371,106 @@ def test_pacing_holds_training_until_the_learner_has_come_after(stage):
     show.cell.trained_through = "train_000000"
     show.until(future.done, "the second episode")
     assert future.result().result.episodes == 2
+
+
+@pytest.fixture
+def start_session(tmp_path):
+    """Starts the session node as a process of its own."""
+    started = []
+
+    def start(show):
+        config = show.config
+        session = config.session.model_copy(update={"dir": tmp_path})
+        write_config(config.model_copy(update={"session": session}), tmp_path / "config.yaml")
+        command = [sys.executable, "-m", "tmrl_ros.nodes.session", "--ros-args"]
+        command += ["-p", f"config_file:={tmp_path / 'config.yaml'}", "-p", "kind:=finetune"]
+        started.append(subprocess.Popen(command, stderr=subprocess.PIPE, text=True))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def ended_with(show, process, what):
+    """Exit code and words of a process, which ends while the others go on."""
+    show.until(lambda: process.poll() is not None, what)
+    return process.returncode, process.stderr.read()
+
+
+JOB = ("session.evaluation_episodes=2", "session.train_episodes=3", "task.max_decisions=2")
+
+
+def test_job_is_run_measured_resumed_and_reported(stage, tmp_path, start_session):
+    show = stage(*JOB)
+    show.cell.success_at = {1: 1}
+    process = start_session(show)
+    show.until(
+        lambda: [e for e in show.ended if e.episode_id == "train_000000"], "the first training"
+    )
+    process.send_signal(signal.SIGINT)
+    code, _ = ended_with(show, process, "the interrupted session's end")
+    assert code == 3
+    assert "resumed" in read_json(tmp_path / "status.json")["message"]
+    show.until(lambda: show.manager._runner is None, "the end of the cancelled goal")
+
+    code, text = ended_with(show, start_session(show), "the job's end")
+    assert code == 0, text
+    names = [e.episode_id for e in show.ended if e.outcome != ABORTED]
+    assert names == [
+        *(f"evaluate_before_{i:06d}" for i in range(2)),
+        *(f"train_{i:06d}" for i in range(3)),
+        *(f"evaluate_after_{i:06d}" for i in range(2)),
+    ], "nothing is run twice"
+    methods = {e.episode_id: (e.method, e.learn, e.deterministic) for e in show.ended}
+    assert methods["evaluate_before_000000"] == ("base", False, True)
+    assert methods["train_000000"] == ("tmrl", True, False)
+    assert methods["evaluate_after_000000"] == ("tmrl", False, True)
+    seeds = {e.episode_id: e.seed for e in show.ended}
+    assert seeds["evaluate_before_000001"] == seeds["evaluate_after_000001"]
+
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["finished"]
+    assert (report["success_before"]["rate"], report["success_before"]["n"]) == (0.5, 2)
+    assert report["success_after"]["n"] == 2 and report["episodes"] == 3
+    trained = [e for e in show.ended if e.phase == 0]
+    assert report["robot_minutes"] == pytest.approx(sum(e.robot_seconds for e in trained) / 60)
+    assert report["latency_ms"]["n"] > 0
+    status = read_json(tmp_path / "status.json")
+    assert status["done"] and status["message"] == "The job is done."
+    assert status["wall_minutes"] * 60 > max(record.wall_s for record in load_records(tmp_path)), (
+        "the clock goes on over a resume"
+    )
+    assert (tmp_path / "report.html").exists()
+
+
+def test_job_that_cannot_be_finished_says_why(stage, tmp_path, start_session):
+    show = stage(*JOB, "session.decision_timeout_s=0.5")
+    show.cell.silent_policy = True
+    code, text = ended_with(show, start_session(show), "the job's end")
+    assert code == 3
+    assert "SILENT policy_server" in text
+    assert "SILENT policy_server" in read_json(tmp_path / "status.json")["message"]
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert not report["finished"] and len(report["aborted"]) == 4
+
+
+def test_restarted_manager_gets_the_rest_of_the_job(stage, tmp_path, start_session):
+    show = stage(*JOB, "session.train_episodes=0")
+    process = start_session(show)
+    show.until(lambda: show.ended, "the first episode")
+    show.executor.remove_node(show.manager)
+    show.manager.destroy_node()
+    show.manager = EpisodeManager(config=show.config, gate_settings={"settle_s": 0.3})
+    show.nodes[1] = show.manager
+    show.executor.add_node(show.manager)
+    code, text = ended_with(show, process, "the job's end")
+    assert code == 0, text
+    records = load_records(tmp_path)
+    assert [r.episode_id for r in records if not r.aborted] == [
+        "evaluate_before_000000",
+        "evaluate_before_000001",
+        "evaluate_after_000000",
+        "evaluate_after_000001",
+    ]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sys
 import time
-import uuid
 from functools import partial
 from typing import Any
 
@@ -82,12 +81,15 @@ class EpisodeManager(ConfiguredNode):
         self._done: Future | None = None
         self._first_piece = 1
         self._labels = Labels()
+        self._recorder_spoke = not self.config.recorder.enabled
         self._looked_s = float("-inf")
         self._shown = ""
         self._connect()
-        self._episodes.publish(
-            EpisodeEvent(state=int(EpisodeState.IDLE), reason=f"started {uuid.uuid4().hex[:8]}")
-        )
+        self._idle("started")
+
+    def _idle(self, reason: str) -> None:
+        """Say that what comes from now on belongs to a new manager or a new goal."""
+        self._episodes.publish(EpisodeEvent(state=int(EpisodeState.IDLE), reason=reason))
 
     def _connect(self) -> None:
         self._episodes = self.create_publisher(EpisodeEvent, topics.EPISODE, EVENTS)
@@ -125,6 +127,11 @@ class EpisodeManager(ConfiguredNode):
         if self._runner is not None and self._runner.result is None:
             self._drive(self._runner.cancel(time.monotonic()))
 
+    def destroy_node(self) -> None:
+        """Take the action with it, which would otherwise still seem to be offered."""
+        self._server.destroy()
+        super().destroy_node()
+
     # goals
 
     def _on_goal(self, request: RunEpisodes.Goal) -> GoalResponse:
@@ -159,6 +166,7 @@ class EpisodeManager(ConfiguredNode):
             goal, self._run_settings(), self._gates, self._world, self._first_piece
         )
         self._labels.begin(self._runner)
+        self._idle(f"goal {bytes(handle.goal_id.uuid).hex()}")
         self._on_timer()
         result = await self._done
         self._labels.finish()
@@ -239,6 +247,7 @@ class EpisodeManager(ConfiguredNode):
             self._drive(self._runner.on_time(time.monotonic()))
 
     def _on_recorder(self, msg: String) -> None:
+        self._recorder_spoke = True
         self._world.recorder_fault = recorder_fault(msg.data)
 
     def _on_timer(self) -> None:
@@ -259,7 +268,8 @@ class EpisodeManager(ConfiguredNode):
             "policy_server": out(topics.ACTION_CHUNK),
             "safety_supervisor": out(topics.CHUNK_OUTCOME) and into(topics.RESET_CHUNK),
             "reward": out(topics.REWARD),
-            "recorder": out(topics.RECORDER_STATUS) or not self.config.recorder.enabled,
+            "recorder": self._recorder_spoke
+            and (out(topics.RECORDER_STATUS) or not self.config.recorder.enabled),
             "learner": out(topics.LEARNER_STATUS) or not learn,
         }
         return tuple(name for name, found in there.items() if not found)

@@ -21,15 +21,17 @@ TRUTHS = QoSProfile(
     depth=100, history=HistoryPolicy.KEEP_LAST, reliability=ReliabilityPolicy.RELIABLE
 )
 CHECK_PERIOD_S = 0.1
+PATIENCE_S = 1.0
 
 
 class RewardNode(ConfiguredNode):
     """Shell around the reward that `task.reward` names."""
 
-    def __init__(self, *, config: Config | None = None) -> None:
+    def __init__(self, *, config: Config | None = None, patience_s: float = PATIENCE_S) -> None:
+        """Wait `patience_s` of wall time for the truth about an observation."""
         super().__init__("reward", config=config)
         task = self.config.task
-        self._reward = SimulatorReward(task.success_k, task.success_n)
+        self._reward = SimulatorReward(task.success_k, task.success_n, patience_s=patience_s)
         self._publisher = self.create_publisher(RewardEstimate, topics.REWARD, RELIABLE)
         if task.reward == "simulator":
             self.create_subscription(GroundTruth, topics.GROUND_TRUTH, self._on_truth, TRUTHS)

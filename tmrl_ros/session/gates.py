@@ -96,7 +96,7 @@ class Gates:
             self._complete_s = None
             names = ", ".join(world.missing)
             return self._wait(
-                "graph", now_s, settings.graph_s, f"Waiting for {names}: check that they run."
+                "graph", now_s, settings.graph_s, f"Waiting for {names}: is everything started?"
             )
         if self._complete_s is None:
             self._complete_s = now_s
