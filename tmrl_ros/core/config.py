@@ -52,7 +52,15 @@ class SafetyConfig(Section):
     max_workspace_excess_m: float = Field(
         0.05, ge=0, description="targets outside by less are pulled in, by more latch"
     )
-    max_rotation_step_rad: float = Field(0.2, gt=0, le=3.2)
+    max_rotation_step_rad: float = Field(
+        0.2, gt=0, le=3.2, description="an orientation asked for further from the last one latches"
+    )
+    max_turn_rate_radps: float = Field(
+        1.0, gt=0, le=2.5, description="faster turns are slowed down"
+    )
+    max_start_rotation_rad: float = Field(
+        1.0, gt=0, le=3.2, description="a tool turned away by less is led back, by more it latches"
+    )
     max_chunk_age_s: float = Field(0.5, gt=0, description="robot time since its observation")
     max_force_n: float = Field(60.0, gt=0)
     chunk_progress_timeout_s: float = Field(
@@ -85,10 +93,19 @@ class DemonstrationConfig(Section):
 
     episodes_per_prompt: int = Field(40, ge=1)
     prompts: dict[str, list[str]] = Field(default_factory=dict, description="prompts per object")
-    noise_sigma_m: float = Field(0.015, ge=0, le=0.1)
-    noise_memory: float = Field(0.8, ge=0, lt=1)
+    noise_sigma_m: float = Field(0.01, ge=0, le=0.1, description="error per control step")
     execute_steps: int = Field(2, ge=1, le=40)
     max_decisions: int = Field(60, ge=1)
+
+
+class PretrainingConfig(Section):
+    """How the task's policy bundle is trained."""
+
+    smoothed: list[Literal["prompt", "objects", "state"]] = ["objects"]
+    prompt_size: int = Field(0, ge=0, le=1024)
+    horizon: int = Field(8, ge=1, le=64)
+    execute_steps: int = Field(8, ge=1, le=64)
+    iterations: int = Field(5000, ge=1)
 
 
 class TaskConfig(Section):
@@ -107,6 +124,7 @@ class TaskConfig(Section):
     bundle: Path
     region: Literal["start", "demo"] = Field("start", description="where objects are put")
     demonstration: DemonstrationConfig = DemonstrationConfig()
+    pretraining: PretrainingConfig = PretrainingConfig()
     scene_reset_s: float = Field(3.0, ge=0, description="robot time a simulated person takes")
 
     @model_validator(mode="after")

@@ -111,7 +111,8 @@ class ActingPolicy:
         )
         if sizes["z_size"] != self.policy.z_size:
             raise ValueError(
-                f"actor weights are for z of size {sizes['z_size']}, the policy has {self.policy.z_size}"
+                f"actor weights are for z of size {sizes['z_size']}, "
+                f"the policy has {self.policy.z_size}"
             )
         actor.load_state_dict(load(weights))
         self._actor = actor.eval().requires_grad_(False)

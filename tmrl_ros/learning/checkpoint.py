@@ -19,7 +19,7 @@ NAME = "learner"
 
 
 def save_checkpoint(folder: Path, learner: TmrlLearner, extra: dict[str, Any]) -> Path:
-    """Write `learner-<updates>.safetensors`, then point `learner.json` at it; a crash leaves the old one.
+    """Write the tensors to a new file, then point `learner.json` at it; a crash leaves the old one.
 
     Args:
         folder: The session's checkpoints folder.

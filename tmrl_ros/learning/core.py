@@ -1,7 +1,8 @@
 """The learner without ROS: episodes in, gradient steps in their order, actor weights out.
 
-Episodes are learned from strictly one after the other: the rows of the next one enter the replay only when
-the updates owed for the last are done. What is learned therefore does not depend on when messages arrive.
+Episodes are learned from strictly one after the other: the rows of the next one enter the replay
+only when the updates owed for the last are done. What is learned therefore does not depend on when
+messages arrive.
 """
 
 from __future__ import annotations

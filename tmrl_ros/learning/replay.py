@@ -1,4 +1,4 @@
-"""The replay buffer: rows with explicit next features, and a view of those from successful episodes."""
+"""The replay buffer: rows with explicit next features, and a view of the successful episodes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tmrl_ros.data.transitions import Transition
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows as tensors: features (B, F), z (B, Z), t (B,), reward (B,), next_features, terminated (B,)."""
+    """Rows as tensors: features (B, F), z (B, Z), t, reward, terminated (B,), next_features (B, F)."""
 
     features: Tensor
     z: Tensor

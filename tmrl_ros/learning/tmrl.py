@@ -1,9 +1,10 @@
 """TMRL: reinforcement learning over the action noise z and context timestep t of a frozen policy.
 
-One decision per action chunk. The reward is 1 on success and 0 otherwise, so values are probabilities of
-success discounted by the decisions still needed, and targets are kept in [0, 1]. Against the public code:
-no entropy in the target (kept), no context-noise head (its policy ignores it), warm-up from the base policy
-(theirs: uniform noise), next features stored (theirs: the next row, also at time-outs).
+One decision per action chunk. The reward is 1 on success and 0 otherwise, so values are probabilities
+of success discounted by the decisions still needed, and targets are kept in [0, 1]. Against the
+public code: no entropy in the target (kept), no context-noise head (its policy ignores it), warm-up
+from the base policy (theirs: uniform noise), next features stored (theirs: the next row, also at
+time-outs).
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ class TmrlLearner:
                 self.method.target_tau,
             )
         if self.updates % 50 == 0:
-            self.metrics["critic_loss"] = float(loss) / self.method.critics
+            self.metrics["critic_loss"] = float(loss.detach()) / self.method.critics
             self.metrics["value_mean"] = float(values.detach().mean())
 
     def _update_actor(self, batch: Batch) -> None:
@@ -85,7 +86,7 @@ class TmrlLearner:
         alpha = self.log_alpha.detach().exp()
         loss = (alpha * log_prob - values.mean(0)).mean()
         self.actor_optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         self.actor_optimiser.step()
         self.critics.requires_grad_(True)
         alpha_loss = -self.log_alpha * float((log_prob.detach() + self.target_entropy).mean())
@@ -93,7 +94,7 @@ class TmrlLearner:
         alpha_loss.backward()
         self.alpha_optimiser.step()
         if self.updates % 50 < self.method.actor_every:
-            self.metrics["temperature"] = float(alpha)
+            self.metrics["temperature"] = float(alpha.detach())
             self.metrics["entropy"] = float(-log_prob.detach().mean())
             self.metrics["t_context_mean"] = float(t.detach().mean())
 

@@ -10,6 +10,7 @@ import time
 import torch
 from rclpy.clock import Clock, ClockType
 from std_msgs.msg import Header
+
 from tmrl_msgs.msg import (
     ActionChunk,
     ChunkOutcome,
@@ -18,7 +19,6 @@ from tmrl_msgs.msg import (
     PolicyParameters,
     RewardEstimate,
 )
-
 from tmrl_ros.core import topics
 from tmrl_ros.data.bag_reader import read_session
 from tmrl_ros.learning.core import LearnerCore, Weights
@@ -46,7 +46,7 @@ class Learner(ConfiguredNode):
         self._core = LearnerCore(
             self.config.method,
             feature_size(spec.context),
-            len(spec.action.mean),
+            spec.action.size,
             self.config.session.seed,
             self.session_dir / "checkpoints",
         )

@@ -9,9 +9,9 @@ from collections import deque
 import numpy as np
 import torch
 from rclpy.clock import Clock, ClockType
+
 from tmrl_msgs.msg import ActionChunk, EpisodeEvent, Observation, PolicyParameters, RewardEstimate
 from tmrl_msgs.srv import Infer
-
 from tmrl_ros.core import topics
 from tmrl_ros.core.types import Chunk, ChunkSource, Episode, EpisodeState, Float32Array, Phase
 from tmrl_ros.learning.acting import ActingPolicy, Decision
@@ -31,7 +31,7 @@ KEPT_PARAMETERS = 8
 
 
 class PolicyServer(ConfiguredNode):
-    """Holds the frozen policy and the actor; computes at once, moves only once the reward is known."""
+    """Holds the frozen policy and the actor; computes at once, moves once the reward is known."""
 
     def __init__(self) -> None:
         """Load and check the bundle; nothing is published before that succeeded."""

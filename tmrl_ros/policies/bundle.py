@@ -1,4 +1,4 @@
-"""Policy bundles: a folder with `policy.json` (what the policy is) and `model.safetensors` (its weights)."""
+"""Policy bundles: a folder with `policy.json` (what it is) and `model.safetensors` (its weights)."""
 
 from __future__ import annotations
 
@@ -37,16 +37,25 @@ class ActionSpec(Strict):
     horizon: int = Field(ge=1)
     execute_steps: int = Field(ge=1)
     units: list[str] = ["m", "m", "m", "opening 0..1"]
-    mean: Floats
-    std: Floats
+    encoding: Literal["steps"] = Field(
+        "steps", description="the network predicts moves from row to row, not positions"
+    )
+    mean: list[Floats] = Field(description="horizon x 4, of the encoded rows")
+    std: list[Floats]
+
+    @property
+    def size(self) -> int:
+        """Columns of a chunk."""
+        return len(self.units)
 
     @model_validator(mode="after")
     def _sizes(self) -> ActionSpec:
-        if not len(self.mean) == len(self.std) == len(self.units) == 4:
-            raise ValueError("action mean, std and units need 4 values each")
+        for name, rows in (("mean", self.mean), ("std", self.std)):
+            if len(rows) != self.horizon or any(len(row) != 4 for row in rows):
+                raise ValueError(f"action {name} needs {self.horizon} rows of 4 values")
         if self.execute_steps > self.horizon:
             raise ValueError(f"execute_steps {self.execute_steps} is above horizon {self.horizon}")
-        if min(self.std) <= 0:
+        if min(min(row) for row in self.std) <= 0:
             raise ValueError("action std must be above 0")
         return self
 
@@ -73,10 +82,10 @@ class NetworkSpec(Strict):
     """Sizes of the network."""
 
     width: int = 96
-    blocks: int = 2
+    blocks: int = 3
     heads: int = 4
     context_hidden: int = 256
-    patch: int = 2
+    patch: int = 4
     flow_steps: int = Field(8, ge=1)
 
 
@@ -121,7 +130,7 @@ class PolicySpec(Strict):
         n = self.network
         return FlowSize(
             self.action.horizon,
-            len(self.action.mean),
+            self.action.size,
             self.context.size,
             n.width,
             n.blocks,
@@ -184,7 +193,8 @@ def load_bundle(folder: Path) -> tuple[PolicySpec, FlowPolicy]:
     found = _sha256(path)
     if found != spec.weights_sha256:
         raise BundleError(
-            f"{path} is damaged: its hash is {found[:12]}, {SPEC_FILE} says {spec.weights_sha256[:12]}. Copy it again."
+            f"{path} is damaged: its hash is {found[:12]}, {SPEC_FILE} says "
+            f"{spec.weights_sha256[:12]}. Copy it again."
         )
     policy = FlowPolicy(spec.flow_size, torch.from_numpy(spec.context.smoothed_mask()))
     try:
@@ -213,19 +223,22 @@ def check_bundle(folder: Path, config: Config) -> PolicySpec:
         )
     if spec.action.frame != robot.base_frame:
         raise BundleError(
-            f"{where}: the policy acts in frame {spec.action.frame!r}, robot.base_frame is {robot.base_frame!r}."
+            f"{where}: the policy acts in frame {spec.action.frame!r}, "
+            f"robot.base_frame is {robot.base_frame!r}."
         )
     known = [item.name for item in task.objects]
     missing = [name for name in spec.observation.objects if name not in known]
     if missing:
         raise BundleError(
-            f"{where}: the policy looks at object {missing[0]!r}, task {task.name} finds only {known}."
+            f"{where}: the policy looks at object {missing[0]!r}, "
+            f"task {task.name} finds only {known}."
         )
     if config.method.name == "tmrl":
         needs = {"action_noise", "context_timestep"} - set(spec.capabilities)
         if needs:
             raise BundleError(
-                f"{where}: method tmrl needs a policy that takes {sorted(needs)}; use method=base or another bundle."
+                f"{where}: method tmrl needs a policy that takes {sorted(needs)}; "
+                "use method=base or another bundle."
             )
     return spec
 

@@ -73,13 +73,14 @@ class ContextSpec:
         if missing:
             raise ValueError(f"the observation has no object {missing[0]!r}, it has {list(names)}")
         positions = np.asarray(positions, np.float32).reshape(-1, 3)
-        return positions[[list(names).index(name) for name in self.objects]]
+        selected: Float32Array = positions[[list(names).index(name) for name in self.objects]]
+        return selected
 
 
 def actor_features(
     normalised_context: Float32Array, spec: ContextSpec, raw_context: Float32Array
 ) -> Float32Array:
-    """What the actor and critics see: normalised objects and state, and objects relative to the gripper.
+    """What actor and critics see: normalised objects and state, and where objects are from the gripper.
 
     The prompt is left out: within one fine-tuning run it does not change.
 

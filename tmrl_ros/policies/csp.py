@@ -2,10 +2,11 @@
 
     c~ = sqrt(ab_t) c + sqrt(1 - ab_t) eps        (TMRL, arXiv 2605.12236)
 
-At `t_context` = 0 the policy imitates p(a | c); at 1 it draws from the marginal over what was smoothed.
-The public code runs 100 steps for small policies and never reaches the marginal (sqrt(ab) = .60 there), and
-with its linear betas most of [0, 1] is near-marginal (ab = .08 at t = .5 with 1000 steps). Here t has 1000
-steps and is uniform in the noise amplitude sqrt(1 - ab), from exactly 0 to exactly 1.
+At `t_context` = 0 the policy imitates p(a | c); at 1 it draws from the marginal over what was
+smoothed. The public code runs 100 steps for small policies and never reaches the marginal
+(sqrt(ab) = .60 there), and with its linear betas most of [0, 1] is near-marginal (ab = .08 at t = .5
+with 1000 steps). Here t has 1000 steps and is uniform in the noise amplitude sqrt(1 - ab), from
+exactly 0 to exactly 1.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ STEPS = 1000
 
 
 def quantise(t_context: Tensor) -> Tensor:
-    """Round context timesteps to the T = 1000 steps the policy was trained on, clipped to [0, 1]."""
+    """Round context timesteps to the T = 1000 steps of training, clipped to [0, 1]."""
     return torch.round(torch.clamp(t_context, 0.0, 1.0) * STEPS) / STEPS
 
 

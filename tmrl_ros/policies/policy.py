@@ -18,7 +18,9 @@ from tmrl_ros.policies.flow import FlowPolicy
 class ChunkPolicy:
     """Normalises, samples and denormalises; knows no ROS.
 
-    The action noise of a decision is one vector z (action_dim,), repeated over the chunk.
+    The action noise of a decision is one vector z (action_dim,), repeated over the chunk. The network
+    predicts moves from row to row, so a repeated z pushes all of them the same way: that is what gives
+    it leverage on where the arm goes.
     """
 
     spec: PolicySpec
@@ -33,7 +35,7 @@ class ChunkPolicy:
     @property
     def z_size(self) -> int:
         """Length of the action noise z."""
-        return len(self.spec.action.mean)
+        return self.spec.action.size
 
     def normalise(self, context: Float32Array) -> Tensor:
         """(..., C) raw context -> normalised tensor."""
@@ -73,6 +75,19 @@ class ChunkPolicy:
                 self.spec.network.flow_steps,
             )
             chunk = chunk * self._action_std + self._action_mean
-        actions = chunk.numpy().astype(np.float64)
-        actions[..., 3] = np.clip(actions[..., 3], 0.0, 1.0)
-        return actions
+        return decode_steps(chunk.numpy().astype(np.float64))
+
+
+def encode_steps(actions: FloatArray) -> FloatArray:
+    """Chunks (..., H, 4) relative to the measured pose -> moves from row to row; the opening stays."""
+    steps = actions.copy()
+    steps[..., 1:, :3] -= actions[..., :-1, :3]
+    return steps
+
+
+def decode_steps(steps: FloatArray) -> FloatArray:
+    """The reverse of `encode_steps`; openings are clipped to [0, 1]."""
+    actions = steps.copy()
+    actions[..., :3] = np.cumsum(steps[..., :3], axis=-2)
+    actions[..., 3] = np.clip(actions[..., 3], 0.0, 1.0)
+    return actions

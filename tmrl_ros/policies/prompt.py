@@ -1,7 +1,7 @@
 """A fixed embedding of task text: hashed character n-grams, no model to download.
 
-It places texts that share pieces near one another and knows nothing of meaning, so a policy trained on
-some words grounds a new one by its spelling. A VLA brings its own language model instead.
+It places texts that share pieces near one another and knows nothing of meaning, so a policy trained
+on some words grounds a new one by its spelling. A VLA brings its own language model instead.
 """
 
 from __future__ import annotations

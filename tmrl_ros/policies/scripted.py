@@ -1,4 +1,4 @@
-"""The scripted expert as a source of chunks: it plans from what perception sees, as a policy would."""
+"""The scripted expert as a source of chunks: it plans from what perception sees."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from tmrl_ros.core.config import TaskConfig
 from tmrl_ros.core.types import FloatArray
-from tmrl_ros.sim.cell import CellState, GroundTruth
+from tmrl_ros.sim import CellState, GroundTruth
 from tmrl_ros.sim.experts import ActionNoise, ScriptedExpert, expert
 from tmrl_ros.sim.tasks import task_named
 
@@ -15,7 +15,7 @@ GRIPPER_RATE_M = 0.005  # per control step: 0.1 m/s at 20 Hz
 
 
 class ScriptedDemonstrator:
-    """Rolls the expert forward for a few control steps, assuming that the arm follows its targets."""
+    """Rolls the expert forward a few control steps, assuming that the arm follows its targets."""
 
     def __init__(self, task: TaskConfig, gripper_max_width_m: float) -> None:
         """`task.demonstration` says how noisy and how long the pieces are."""
@@ -28,7 +28,7 @@ class ScriptedDemonstrator:
     def begin_episode(self, seed: int) -> None:
         """Start a new demonstration."""
         noise = ActionNoise(
-            sigma_m=self._settings.noise_sigma_m, memory=self._settings.noise_memory
+            sigma_m=self._settings.noise_sigma_m, memory=0.0, accumulate=True
         )
         rng = np.random.default_rng(seed)
         self._expert = expert(self._scene, target_object=self._scene.wanted, rng=rng, noise=noise)
@@ -36,7 +36,7 @@ class ScriptedDemonstrator:
     def actions(
         self, ee_position_m: FloatArray, gripper_width_m: float, objects: dict[str, FloatArray]
     ) -> FloatArray:
-        """The next targets, (execute_steps, 4): relative to the measured position, and opening 0..1.
+        """The next targets (execute_steps, 4): relative to the measured position, opening 0..1.
 
         Raises:
             ValueError: An object of the task is not observed, or no episode was begun.
@@ -64,7 +64,7 @@ class ScriptedDemonstrator:
     def _held(
         self, position: FloatArray, width: float, objects: dict[str, FloatArray]
     ) -> frozenset[str]:
-        """What the fingers hold, as far as one can see: something of its width between closed fingers."""
+        """What the fingers hold, as far as one can see: something of its width between them."""
         names = []
         for item in self._scene.objects:
             near = float(np.linalg.norm(objects[item.name] - position)) < GRASP_DISTANCE_M

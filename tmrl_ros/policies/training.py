@@ -61,7 +61,7 @@ def train_flow(
         rows = torch.randint(len(actions), (settings.batch_size,), generator=generator)
         loss = policy.loss(actions[rows], context[rows], generator)
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(policy.parameters(), 1.0)
         optimiser.step()
         schedule.step()

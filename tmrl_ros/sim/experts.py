@@ -30,12 +30,15 @@ class ActionNoise:
     Attributes:
         sigma_m: Its standard deviation per axis.
         memory: Correlation from one control step to the next, in [0, 1).
+        accumulate: Whether the target wanders off with the error, as a person's hand does, rather
+            than returning to the clean path by itself; `sigma_m` is then an error per step.
         until_close: Whether it vanishes near the grasp, so that demonstrations still succeed.
     """
 
     sigma_m: float = 0.008
     memory: float = 0.8
     until_close: bool = True
+    accumulate: bool = False
 
 
 class Phase(Enum):
@@ -97,6 +100,8 @@ class ScriptedExpert:
         move = output - self._last_output
         move *= min(1.0, NOISY_STEP_M / max(float(np.linalg.norm(move)), 1e-9))
         self._command, self._last_output = command, self._last_output + move
+        if self._noise is not None and self._noise.accumulate:
+            self._command = self._last_output.copy()
         # Noise must not push the fingers into the table.
         self._last_output[2] = max(float(self._last_output[2]), LOWEST_M)
         return self._last_output.copy(), np.array(GRIPPER_DOWN_XYZW), width_m

@@ -1,0 +1,91 @@
+"""The replay gives back what it was given, and nothing else."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tmrl_ros.core.types import ChunkSource
+from tmrl_ros.data.transitions import Transition
+from tmrl_ros.learning.replay import Replay
+
+F, Z = 3, 2
+
+
+def row(episode: str, decision: int, *, reward: float = 0.0, success: bool = False) -> Transition:
+    """A transition whose numbers tell where it came from."""
+    value = float(decision)
+    return Transition(
+        episode_id=episode,
+        decision=decision,
+        features=np.full(F, value, np.float32),
+        z=np.full(Z, -value, np.float32),
+        t_context=0.25,
+        executed=np.zeros((8, 4)),
+        source=ChunkSource.POLICY,
+        reward=reward,
+        next_features=np.full(F, value + 1, np.float32),
+        terminated=reward > 0,
+        truncated=False,
+        parameters_version=0,
+        success_episode=success,
+    )
+
+
+@given(lengths=st.lists(st.integers(1, 9), min_size=1, max_size=8), capacity=st.integers(1, 30))
+@settings(max_examples=60, deadline=None)
+def test_every_drawn_row_was_added_and_next_features_belong_to_it(
+    lengths: list[int], capacity: int
+) -> None:
+    replay = Replay(F, Z, capacity)
+    for number, length in enumerate(lengths):
+        replay.add_episode([row(str(number), k) for k in range(length)])
+    assert replay.size == min(sum(lengths), capacity)
+    batch = replay.sample(64, 0.5, np.random.default_rng(0))
+    assert np.allclose(batch.next_features, batch.features + 1)
+    assert np.allclose(batch.z, -batch.features[:, :Z])
+    assert np.allclose(batch.t, 0.25)
+
+
+def test_half_of_a_batch_comes_from_successes_when_there_are_any() -> None:
+    replay = Replay(F, Z, 1000)
+    replay.add_episode([row("bad", k) for k in range(100)])
+    replay.add_episode([row("good", 500, reward=1.0, success=True)])
+    batch = replay.sample(200, 0.5, np.random.default_rng(0))
+    assert 100 <= int((batch.features[:, 0] == 500).sum()) < 130
+    assert replay.successes() == 1
+
+
+def test_a_row_that_is_not_finite_is_refused_and_nothing_of_its_episode_is_kept() -> None:
+    replay = Replay(F, Z, 10)
+    bad = row("x", 1)
+    bad.features[0] = np.nan
+    with pytest.raises(ValueError, match="transition 1 of x"):
+        replay.add_episode([row("x", 0), bad])
+    assert replay.size == 0
+
+
+def test_an_empty_replay_says_so() -> None:
+    with pytest.raises(ValueError, match="replay is empty"):
+        Replay(F, Z, 10).sample(4, 0.5, np.random.default_rng(0))
+
+
+def test_relabelling_changes_an_episode_in_place() -> None:
+    replay = Replay(F, Z, 10)
+    replay.add_episode([row("a", 0), row("a", 1)])
+    replay.add_episode([row("b", 2)])
+    replay.relabel("a", [row("a", 0, success=True), row("a", 1, reward=1.0, success=True)])
+    assert replay.size == 3
+    assert replay.successes() == 2
+    replay.add_episode([row("c", 3)])
+    assert replay.size == 4
+    with pytest.raises(ValueError, match="a has 2 rows"):
+        replay.relabel("a", [row("a", 0)])
+
+
+def test_it_knows_its_episodes(tmp_path: Path) -> None:
+    replay = Replay(F, Z, 10)
+    replay.add_episode([row("a", 0)])
+    assert "a" in replay and "b" not in replay
