@@ -18,7 +18,8 @@ PIP_ARGS ?=
 
 MESSAGE_PACKAGES := $(patsubst %/pyproject.toml,%,$(wildcard tmrl_msgs/pyproject.toml tmrl_msgs_tf2/pyproject.toml))
 # Files that `ros2 launch tmrl_ros ...` looks for in the environment.
-SHARED := package.xml launch config urdf bundles
+SHARED := package.xml config urdf bundles
+LAUNCH_FILES := $(wildcard launch/*.launch.py)
 LIST_NODES := from importlib.metadata import distribution; print(*(e.name for e in distribution("tmrl_ros").entry_points if ".nodes." in e.value))
 
 # Variables of a sourced ROS, or of the environment this was started from, must not reach this one's Python.
@@ -54,12 +55,14 @@ endef
 $(foreach package,$(MESSAGE_PACKAGES),$(eval $(call message_package,$(package))))
 
 # The package itself runs from the checkout. pip leaves launch files and configuration out of such an
-# installation, so the places where ros2 looks point at the checkout as well.
-$(STAMPS)/package: setup.py pyproject.toml package.xml $(addprefix $(STAMPS)/,$(MESSAGE_PACKAGES))
+# installation, so the places where ros2 looks point at the checkout as well (ros2 launch does not look
+# into folders that are links).
+$(STAMPS)/package: setup.py pyproject.toml package.xml $(LAUNCH_FILES) $(addprefix $(STAMPS)/,$(MESSAGE_PACKAGES))
 	@$(PIP) install $(PIP_ARGS) --no-deps --no-build-isolation --editable .
-	@mkdir -p $(VENV)/share/tmrl_ros $(VENV)/share/ament_index/resource_index/packages $(VENV)/lib/tmrl_ros
+	@rm -rf $(VENV)/share/tmrl_ros && mkdir -p $(VENV)/share/tmrl_ros/launch $(VENV)/share/ament_index/resource_index/packages $(VENV)/lib/tmrl_ros
 	@cp resource/tmrl_ros $(VENV)/share/ament_index/resource_index/packages/tmrl_ros
 	@for item in $(SHARED); do ln -sfn ../../../$$item $(VENV)/share/tmrl_ros/$$item; done
+	@for file in $(LAUNCH_FILES); do ln -sfn ../../../../$$file $(VENV)/share/tmrl_ros/$$file; done
 	@for node in $$($(BIN)/python -c '$(LIST_NODES)'); do ln -sfn ../../bin/$$node $(VENV)/lib/tmrl_ros/$$node; done
 	@$(MAKE) --no-print-directory --silent graphics
 	@touch $@

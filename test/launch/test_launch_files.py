@@ -14,7 +14,7 @@ pytest.importorskip("launch.actions", reason="launch is not installed; it comes 
 pytest.importorskip("launch_ros.actions", reason="launch_ros is not installed")
 
 KINDS = ("finetune", "deploy", "collect")
-# `ros2 launch FILE NAME:=VALUE ...` without the rest of ros2cli, which needs a daemon and a package.
+# `ros2 launch FILE NAME:=VALUE ...` without the rest of ros2cli.
 ROS2_LAUNCH = """
 import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)

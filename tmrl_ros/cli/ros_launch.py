@@ -111,8 +111,10 @@ def _node(spec: NodeSpec, values: dict[str, str]) -> Node:
     )
 
 
-def _end(event: Any, _: LaunchContext) -> list[Any]:
+def _end(event: Any, context: LaunchContext) -> list[Any]:
     """End with the required node; a failure of it makes the exit code of `ros2 launch` 1."""
+    if context.is_shutdown:  # a person has ended it all
+        return []
     if event.returncode and event.returncode > 0:
         return [
             Shutdown(reason=f"{event.process_name} failed"),
