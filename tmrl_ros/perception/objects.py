@@ -40,6 +40,11 @@ class Sighting:
     visible: bool
     age_s: float
 
+    @property
+    def never(self) -> bool:
+        """Whether it was never seen."""
+        return math.isinf(self.age_s)
+
 
 class ObjectFinder:
     """Finds the configured objects and holds the last position of those that are out of sight.

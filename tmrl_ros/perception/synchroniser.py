@@ -81,8 +81,8 @@ class _Camera:
 
     def lacks(self, stamp_ns: int) -> str:
         """What is missing of a frame at or after a stamp; empty when there is one."""
-        if self.intrinsics is None:
-            return "no camera_info"
+        if self.intrinsics is None or not self.intrinsics[0, 0] > 0.0:
+            return "no camera_info with a focal length"
         for what, stamps in (
             ("colour image", [stamp for stamp, _ in self.colors]),
             ("depth image", [stamp for stamp, _ in self.depths]),

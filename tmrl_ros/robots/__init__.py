@@ -1,0 +1,1 @@
+"""What drives the arm, as plain Python under the driver nodes."""

@@ -1,0 +1,292 @@
+"""The simulated Franka cell as a driver: what its real counterpart publishes and serves.
+
+In lockstep one `robot/target` advances robot time by one control period and pictures are taken
+when `camera/trigger` asks for them. With `robot.realtime` a wall timer does both. The parameters
+`fault.*` break things on purpose, for tests.
+"""
+
+from __future__ import annotations
+
+import array
+import sys
+from typing import Any
+
+import numpy as np
+from geometry_msgs.msg import Transform, TransformStamped, Vector3
+from rcl_interfaces.msg import ParameterDescriptor, SetParametersResult
+from rclpy.clock import Clock, ClockType
+from rclpy.parameter import Parameter
+from rclpy.task import Future
+from rosgraph_msgs.msg import Clock as ClockMsg
+from sensor_msgs.msg import CameraInfo, Image, JointState
+from std_msgs.msg import Header
+
+from tmrl_msgs.msg import GroundTruth, RobotState, RobotTarget
+from tmrl_msgs.srv import ResetScene
+from tmrl_ros.core import topics
+from tmrl_ros.core.config import Config
+from tmrl_ros.core.types import Pose, RobotSample
+from tmrl_ros.nodes.common import IMAGES, LATCHED, RELIABLE, ConfiguredNode, run_node
+from tmrl_ros.nodes.convert import (
+    header,
+    image_to_msg,
+    quaternion_to_msg,
+    robot_to_msg,
+    target_from_msg,
+    to_time,
+)
+from tmrl_ros.robots.simulated_franka import Picture, SimulatedFranka
+from tmrl_ros.sim import SceneBlockedError
+
+try:
+    from tf2_msgs.msg import TFMessage
+except ImportError:
+    TFMessage = None
+
+REPEAT_S = 0.1
+FINGER_JOINTS = ("panda_finger_joint1", "panda_finger_joint2")
+
+
+class SimFranka(ConfiguredNode):
+    """Shell around `robots.simulated_franka.SimulatedFranka`."""
+
+    def __init__(self, *, config: Config | None = None) -> None:
+        """Start the simulation with the arm at home."""
+        super().__init__("sim_franka", config=config)
+        self._driver = SimulatedFranka(self.config)
+        self._silent = False
+        self._published = False
+        self._reset: tuple[int, Future] | None = None
+        self._declare_parameters()
+        self._connect()
+        self._publish_static_transforms()
+        self._publish_state()
+
+    def _declare_parameters(self) -> None:
+        about = ParameterDescriptor(description="test only")
+        self.declare_parameter("fault.freeze_camera", "", about)
+        self.declare_parameter("fault.silent", False, about)
+        self.declare_parameter("fault.reflex", False, about)
+        what = ParameterDescriptor(
+            description="off where robot_state_publisher says the same from joint_states",
+            read_only=True,
+        )
+        self.declare_parameter("publish_tf", True, what)
+        self.add_on_set_parameters_callback(self._on_parameters)
+        self._on_parameters(
+            [self.get_parameter(f"fault.{name}") for name in ("freeze_camera", "silent", "reflex")]
+        )
+
+    def _connect(self) -> None:
+        robot, cameras = self.config.robot, self.config.cameras
+        self._states = self.create_publisher(RobotState, topics.ROBOT_STATE, RELIABLE)
+        self._truths = self.create_publisher(GroundTruth, topics.GROUND_TRUTH, RELIABLE)
+        self._joints = self.create_publisher(JointState, topics.JOINT_STATES, RELIABLE)
+        self._clocks = self.create_publisher(ClockMsg, "/clock", RELIABLE)
+        self._tf = self._tf_static = None
+        if TFMessage is not None and self.get_parameter("publish_tf").value:
+            self._tf = self.create_publisher(TFMessage, "/tf", RELIABLE)
+            self._tf_static = self.create_publisher(TFMessage, "/tf_static", LATCHED)
+        self._pictures: dict[str, tuple[Any, Any, Any]] = {
+            camera.name: (
+                self.create_publisher(CameraInfo, topics.camera_info(camera.name), LATCHED),
+                self.create_publisher(Image, topics.color(camera.name), IMAGES),
+                self.create_publisher(Image, topics.depth(camera.name), IMAGES),
+            )
+            for camera in cameras.cameras
+        }
+        self.create_subscription(RobotTarget, topics.ROBOT_TARGET, self._on_target, RELIABLE)
+        self.create_service(ResetScene, topics.RESET_SCENE, self._on_reset_scene)
+        wall = Clock(clock_type=ClockType.STEADY_TIME)
+        if robot.realtime:
+            self.create_timer(1.0 / robot.control_rate_hz, self._advance, clock=wall)
+            self.create_timer(1.0 / cameras.realtime_rate_hz, self._publish_pictures, clock=wall)
+        else:
+            self.create_subscription(Header, topics.CAMERA_TRIGGER, self._on_trigger, RELIABLE)
+        self.create_timer(REPEAT_S, self._on_repeat, clock=wall)
+
+    def close(self) -> None:
+        """Free the renderer."""
+        self._driver.close()
+
+    # what comes in
+
+    def _on_target(self, msg: RobotTarget) -> None:
+        try:
+            accepted = self._driver.accept(target_from_msg(msg))
+        except ValueError as error:
+            self.get_logger().error(str(error))
+            return
+        if accepted and not self.config.robot.realtime:
+            self._advance()
+
+    def _on_trigger(self, _: Header) -> None:
+        self._publish_pictures()
+
+    async def _on_reset_scene(
+        self, request: ResetScene.Request, response: ResetScene.Response
+    ) -> ResetScene.Response:
+        task = self.config.task.name
+        if request.task not in ("", task):
+            response.message = f"This cell is set up for task {task!r}, not {request.task!r}."
+            return response
+        if self._reset is not None:
+            response.message = "The objects are being put back already."
+            return response
+        start_ns = self._driver.stamp_ns
+        try:
+            self._driver.place_objects(request.seed)
+        except SceneBlockedError as error:
+            response.message = str(error)
+            return response
+        periods = self._driver.reset_periods
+        if self.config.robot.realtime:
+            done = Future(executor=self.executor)
+            self._reset = (self._driver.tick + periods, done)
+            await done
+        else:
+            for _ in range(periods):
+                self._advance()
+        response.success = True
+        response.duration_s = (self._driver.stamp_ns - start_ns) / 1e9
+        return response
+
+    def _on_parameters(self, parameters: list[Parameter]) -> SetParametersResult:
+        names = ["", *(camera.name for camera in self.config.cameras.cameras)]
+        for parameter in parameters:
+            if parameter.name == "fault.freeze_camera" and parameter.value not in names:
+                why = f"fault.freeze_camera: no camera {parameter.value!r}, only {names[1:]}"
+                return SetParametersResult(successful=False, reason=why)
+        for parameter in parameters:
+            if parameter.name == "fault.freeze_camera":
+                self._driver.frozen_camera = parameter.value
+            elif parameter.name == "fault.silent":
+                self._silent = parameter.value
+            elif parameter.name == "fault.reflex":
+                self._driver.reflex = parameter.value
+        return SetParametersResult(successful=True)
+
+    # what goes out
+
+    def _advance(self) -> None:
+        self._driver.advance()
+        self._publish_state()
+        if self._reset is not None and self._driver.tick >= self._reset[0]:
+            self._reset[1].set_result(None)
+            self._reset = None
+
+    def _on_repeat(self) -> None:
+        """Say the state again when time stands still, so that silence always means a fault."""
+        if not self._published:
+            self._publish_state()
+        self._published = False
+
+    def _publish_state(self) -> None:
+        """The truth first, so that whoever has the state of a stamp can have its truth too."""
+        if self._silent:
+            return
+        self._published = True
+        sample, truth = self._driver.sample(), self._driver.ground_truth()
+        names = list(truth.object_positions)
+        self._truths.publish(
+            GroundTruth(
+                header=header(sample.stamp_ns, sample.frame_id),
+                success=truth.success,
+                failure=truth.failure,
+                progress=float(truth.progress),
+                object_names=names,
+                object_positions=array.array(
+                    "d", [float(v) for name in names for v in truth.object_positions[name]]
+                ),
+            )
+        )
+        self._states.publish(robot_to_msg(sample))
+        self._publish_for_tools(sample)
+
+    def _publish_for_tools(self, sample: RobotSample) -> None:
+        """Joint states, clock and transforms: made only while somebody listens."""
+        if self._joints.get_subscription_count():
+            finger_m = sample.gripper_width_m / 2.0
+            self._joints.publish(
+                JointState(
+                    header=header(sample.stamp_ns, sample.frame_id),
+                    name=[*sample.joint_names, *FINGER_JOINTS],
+                    position=array.array("d", [*sample.q, finger_m, finger_m]),
+                    velocity=array.array("d", [*sample.dq, 0.0, 0.0]),
+                    effort=array.array("d", [*sample.tau, 0.0, 0.0]),
+                )
+            )
+        if self._clocks.get_subscription_count():
+            self._clocks.publish(ClockMsg(clock=to_time(sample.stamp_ns)))
+        if self._tf is not None and self._tf.get_subscription_count():
+            tool = self.config.robot.ee_frame
+            at = _transform(sample.frame_id, tool, sample.ee_pose, sample.stamp_ns)
+            self._tf.publish(TFMessage(transforms=[at]))
+
+    def _publish_static_transforms(self) -> None:
+        """Where the cameras are, as the configuration says."""
+        if self._tf_static is None:
+            return
+        robot = self.config.robot
+        mounts = {"base": robot.base_frame, "ee": robot.ee_frame}
+        self._tf_static.publish(
+            TFMessage(
+                transforms=[
+                    _transform(
+                        mounts[camera.mount],
+                        _optical_frame(camera.name),
+                        Pose(np.array(camera.position_m), np.array(camera.quaternion_xyzw)),
+                        self._driver.stamp_ns,
+                    )
+                    for camera in self.config.cameras.cameras
+                ]
+            )
+        )
+
+    def _publish_pictures(self) -> None:
+        for picture in self._driver.take_pictures():
+            info, color, depth = self._pictures[picture.camera]
+            frame_id = _optical_frame(picture.camera)
+            info.publish(_camera_info(picture, frame_id))
+            color.publish(image_to_msg(picture.color, "rgb8", picture.stamp_ns, frame_id))
+            depth.publish(image_to_msg(picture.depth_mm, "16UC1", picture.stamp_ns, frame_id))
+
+
+def _optical_frame(camera: str) -> str:
+    return f"{camera}_optical_frame"
+
+
+def _transform(parent: str, child: str, pose: Pose, stamp_ns: int) -> TransformStamped:
+    x, y, z = (float(value) for value in pose.position)
+    return TransformStamped(
+        header=header(stamp_ns, parent),
+        child_frame_id=child,
+        transform=Transform(
+            translation=Vector3(x=x, y=y, z=z), rotation=quaternion_to_msg(pose.quaternion)
+        ),
+    )
+
+
+def _camera_info(picture: Picture, frame_id: str) -> CameraInfo:
+    """Pinhole intrinsics without distortion."""
+    k = picture.intrinsics
+    height, width = picture.depth_mm.shape
+    return CameraInfo(
+        header=header(picture.stamp_ns, frame_id),
+        height=height,
+        width=width,
+        distortion_model="plumb_bob",
+        d=array.array("d", [0.0] * 5),
+        k=k.ravel(),
+        r=[1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0],
+        p=[k[0, 0], 0.0, k[0, 2], 0.0, 0.0, k[1, 1], k[1, 2], 0.0, 0.0, 0.0, 1.0, 0.0],
+    )
+
+
+def main() -> int:
+    """Run the node; return the exit code."""
+    return run_node(SimFranka)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
