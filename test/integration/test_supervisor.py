@@ -1,4 +1,4 @@
-"""The supervisor as a process of its own, over DDS: what reaches the robot and what people are told."""
+"""The supervisor as a process, over DDS: what reaches the robot and what people are told."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ import pytest
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from std_srvs.srv import Trigger
-from tmrl_msgs.msg import ActionChunk, ChunkOutcome, RobotState, RobotTarget, SafetyState
 
+from tmrl_msgs.msg import ActionChunk, ChunkOutcome, RobotState, RobotTarget, SafetyState
 from tmrl_ros.core import topics
 from tmrl_ros.core.environment import node_environment
 from tmrl_ros.core.load import load_config, write_config
@@ -26,7 +26,9 @@ from tmrl_ros.nodes.common import LATCHED, RELIABLE
 from tmrl_ros.nodes.convert import chunk_to_msg, robot_to_msg
 
 ROOT = Path(__file__).resolve().parents[2]
-CONFIG = load_config(["robot.state_timeout_s=1.5", f"session.domain_id={1 + os.getpid() % 100}"])
+CONFIG = load_config(
+    ["robot.state_timeout_s=1.5", f"session.domain_id={os.environ['ROS_DOMAIN_ID']}"]
+)
 PATIENCE_S = 15.0
 PERIOD_NS = 50_000_000
 HOME = np.array([0.45, 0.0, 0.20])

@@ -27,6 +27,7 @@ PERIOD_S = 0.05
 HOME = (0.45, 0.0, 0.20)
 TOOL_DOWN = np.array([1.0, 0.0, 0.0, 0.0])
 MAX_TARGET_STEP_M = SAFETY.max_speed_mps / ROBOT.control_rate_hz
+MAX_TARGET_TURN_RAD = SAFETY.max_turn_rate_radps / ROBOT.control_rate_hz
 
 
 def pose(position: tuple[float, ...] = HOME) -> Pose:

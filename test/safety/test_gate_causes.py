@@ -34,7 +34,7 @@ def spoiled(row: int, column: int, value: float) -> np.ndarray:
     return actions
 
 
-TURNED = np.array([np.cos(0.15), np.sin(0.15), 0.0, 0.0])  # by 0.3 rad
+TURNED = np.array([np.cos(0.6), np.sin(0.6), 0.0, 0.0])  # by 1.2 rad
 
 BAD_CHUNKS = {
     "nan": ("NON_FINITE_ACTION", chunk(actions=spoiled(0, 0, nan)), "not a number in row 0"),
@@ -73,7 +73,7 @@ BAD_CHUNKS = {
         chunk(reference_pose=pose((0.45, 0.12, 0.2))),
         "12.0 cm from the tool",
     ),
-    "turned tool": ("ROTATION_STEP", chunk(orientation=TURNED), "0.30 rad"),
+    "tool turned away": ("START_ROTATION", chunk(orientation=TURNED), "turned away by 1.20 rad"),
     "half a minute ahead": ("CHUNK_AHEAD", chunk(stamp_ns=30 * 10**9), "ahead"),
 }
 
@@ -97,6 +97,16 @@ def test_wrong_chunk_stops_the_one_that_runs(name):
     effects = gate.on_chunk(asked, 0.0)
     found = [(item.sequence, item.result, item.reason) for item in outcomes(effects)]
     assert found == [(7, ChunkResult.ABORTED, code), (1, ChunkResult.REJECTED, code)]
+
+
+def test_policy_that_turns_the_tool_too_far_at_once_latches():
+    gate = ready_gate()
+    gate.on_chunk(chunk(1, execute_steps=1), 0.0)
+    gate.on_state(sample(2), 0.0)
+    turned = chunk(2, 2, orientation=np.array([np.cos(0.15), 0.0, np.sin(0.15), 0.0]))
+    effects = gate.on_chunk(turned, 0.0)
+    assert_latched(gate, effects, "ROTATION_STEP", result=ChunkResult.REJECTED)
+    assert "0.30 rad" in gate.status(0.0).message
 
 
 def test_stale_chunk_latches_and_is_never_executed():
@@ -144,6 +154,23 @@ def test_wrong_robot_state_aborts_the_chunk_and_refuses_the_reset_while_it_lasts
     gate.on_state(sample(3), 0.0)
     assert gate.status(0.0).state is GateState.LATCHED, "a cause that is gone resets nothing"
     assert gate.on_reset(0.0)[0]
+
+
+def test_stopped_arm_that_presses_too_hard_gives_way_for_a_while():
+    hard = np.array([0.0, 0.0, 80.0, 0.0, 0.0, 0.0])
+    gate = ready_gate()
+    gate.on_chunk(chunk(), 0.0)
+    gate.on_state(sample(2, wrench=hard), 0.0)
+    pushed = (0.45, 0.0, 0.21)
+    (again,) = holds(gate.on_state(sample(3, pushed, wrench=hard), 0.0))
+    np.testing.assert_array_equal(again.pose.position, pushed)
+    assert gate.on_state(sample(3, pushed, wrench=hard), 0.0) == [], "only as time goes on"
+    assert gate.on_state(sample(4, pushed), 0.0) == [], "not when the force is gone"
+    assert gate.on_reset(0.0)[0]
+    gate.on_stop(0.0)
+    effects = [gate.on_state(sample(tick, wrench=hard), 0.0) for tick in range(5, 100)]
+    assert 0 < sum(len(holds(item)) for item in effects) <= ROBOT.control_rate_hz
+    assert effects[-1] == [], "then it needs a person"
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from safety_cell import (
     HOME,
     MAX_TARGET_STEP_M,
+    MAX_TARGET_TURN_RAD,
     PERIOD_NS,
     ROBOT,
     SAFETY,
@@ -41,7 +42,7 @@ near_home = st.tuples(st.floats(0.2, 0.8), st.floats(-0.5, 0.5), st.floats(-0.1,
 edge = st.tuples(
     st.sampled_from([0.28, 0.35, 0.72]), st.sampled_from([-0.4, 0.0, 0.4]), st.just(0.02)
 )
-rotation = st.floats(-0.3, 0.3).map(
+rotation = st.floats(-0.6, 0.6).map(
     lambda half: np.array([math.cos(half), math.sin(half), 0.0, 0.0])
 ) | st.just(TOOL_DOWN)
 mad_rotation = arrays(np.float64, 4, elements=mad_float)
@@ -109,7 +110,7 @@ class GateMachine(RuleBasedStateMachine):
         else:
             assert self.last is not None
             self.check_step(position, [self.last.pose.position])
-            np.testing.assert_array_equal(quaternion, self.last.pose.quaternion)
+            self.check_turn(quaternion, [self.last.pose.quaternion])
         assert excess_m(position) <= SAFETY.max_workspace_excess_m + ROUNDING
         self.last = target
         self.rows_sent += 1
@@ -122,8 +123,14 @@ class GateMachine(RuleBasedStateMachine):
             near.append(self.last.pose.position)
         self.check_step(position, near)
         assert np.linalg.norm(position - measured) <= offset_m + excess_m(measured) + ROUNDING
-        turned = angle_between(tuple(self.measured.quaternion), tuple(quaternion))
-        assert turned <= SAFETY.max_rotation_step_rad + 1e-6
+        turns = [self.measured.quaternion]
+        if len(near) > 1 and self.last:
+            turns.append(self.last.pose.quaternion)
+        self.check_turn(quaternion, turns)
+
+    def check_turn(self, quaternion: np.ndarray, near: list[np.ndarray]) -> None:
+        turn = min(angle_between(tuple(quaternion), tuple(other)) for other in near)
+        assert turn <= MAX_TARGET_TURN_RAD + 1e-6, "turned faster than allowed"
 
     def check_step(self, position: np.ndarray, near: list[np.ndarray]) -> None:
         step = min(float(np.linalg.norm(position - point)) for point in near)

@@ -10,6 +10,7 @@ from safety_cell import (
     PERIOD_S,
     ROBOT,
     SAFETY,
+    TOOL_DOWN,
     chunk,
     holds,
     outcomes,
@@ -19,8 +20,9 @@ from safety_cell import (
     tracks,
 )
 
-from tmrl_ros.core.types import ChunkResult, ChunkSource
+from tmrl_ros.core.types import ChunkResult, ChunkSource, Pose
 from tmrl_ros.safety.gate import Gate
+from tmrl_ros.safety.geometry import angle_between
 from tmrl_ros.safety.status import GateState
 
 
@@ -174,6 +176,26 @@ def test_arm_that_was_moved_away_is_not_pulled_back_to_the_last_target():
     ahead = chunk(2, 2, reference_pose=reference, actions=rows(1, dx=0.01), execute_steps=1)
     (target,) = tracks(gate.on_chunk(ahead, 0.0))
     np.testing.assert_allclose(target.pose.position, [HOME[0] + 0.01, 0.2, 0.3])
+
+
+def test_tool_turned_by_a_collision_is_led_back_slowly_over_several_chunks():
+    tilt = 0.3
+    tilted = Pose(np.array(HOME), np.array([np.cos(tilt / 2), np.sin(tilt / 2), 0.0, 0.0]))
+    gate = ready_gate(ee_pose=tilted)
+    before, tick = tilted.quaternion, 1
+    for sequence in (1, 2):
+        effects = gate.on_chunk(chunk(sequence, tick), 0.0)
+        while not outcomes(effects):
+            (target,) = tracks(effects)
+            turn = angle_between(tuple(before), tuple(target.pose.quaternion))
+            assert turn <= SAFETY.max_turn_rate_radps * PERIOD_S + 1e-9
+            before = target.pose.quaternion
+            tick += 1
+            effects = gate.on_state(sample(tick, ee_pose=target.pose), 0.0)
+    np.testing.assert_array_equal(before, TOOL_DOWN)
+    assert gate.status(0.0).targets_clipped == 5, (
+        "0.3 rad take six periods, the last is not clipped"
+    )
 
 
 def test_hold_keeps_the_gripper_as_last_commanded():

@@ -16,8 +16,8 @@ import numpy as np
 from rclpy.clock import Clock, ClockType
 from rclpy.duration import Duration
 from std_srvs.srv import Trigger
-from tmrl_msgs.msg import ActionChunk, ChunkOutcome, RobotState, RobotTarget, SafetyState
 
+from tmrl_msgs.msg import ActionChunk, ChunkOutcome, RobotState, RobotTarget, SafetyState
 from tmrl_ros.core import topics
 from tmrl_ros.core.config import Config
 from tmrl_ros.core.types import Chunk, ChunkSource, Outcome, Target

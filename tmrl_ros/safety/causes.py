@@ -43,6 +43,7 @@ class Code(StrEnum):
     GRIPPER = "GRIPPER"
     START_OFFSET = "START_OFFSET"
     ROTATION_STEP = "ROTATION_STEP"
+    START_ROTATION = "START_ROTATION"
     STALE_CHUNK = "STALE_CHUNK"
     CHUNK_AHEAD = "CHUNK_AHEAD"
 
@@ -90,7 +91,8 @@ ADVICE: dict[Code, str] = {
     Code.STEP: _POLICY,
     Code.GRIPPER: "The gripper opening must be 0 (closed) to 1 (open).",
     Code.START_OFFSET: "A chunk must begin where the arm is; check its reference pose.",
-    Code.ROTATION_STEP: "Guide the tool to the task's orientation, or check the policy's.",
+    Code.ROTATION_STEP: _POLICY,
+    Code.START_ROTATION: "Guide the tool to the task's orientation by hand, then reset.",
     Code.STALE_CHUNK: "The policy answers too late: look at its inference time and the load.",
     Code.CHUNK_AHEAD: "Stamps must be the robot's clock; check who made the chunk.",
 }

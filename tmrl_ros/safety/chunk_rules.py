@@ -62,13 +62,15 @@ def plan_chunk(chunk: Chunk, limits: Limits) -> Plan | Cause:
     return next(_motion_causes(plan, chunk.sequence, limits), None) or plan
 
 
-def start_cause(plan: Plan, measured: Measured, before: Quat, limits: Limits) -> Cause | None:
+def start_cause(
+    plan: Plan, measured: Measured, asked_before: Quat | None, limits: Limits
+) -> Cause | None:
     """What is wrong with beginning a plan from where the arm is now.
 
     Args:
         plan: What is asked.
         measured: Where the arm is.
-        before: Orientation the arm was told last, or the measured one.
+        asked_before: Orientation of the plan before, None for the first since a reset.
         limits: What may be asked.
     """
     offset = math.dist(plan.positions[0], measured.position)
@@ -79,13 +81,21 @@ def start_cause(plan: Plan, measured: Measured, before: Quat, limits: Limits) ->
             f"{limits.max_start_offset_m * 100:.1f} cm.",
             f"{offset:.3f} m",
         )
-    angle = max(angle_between(plan.quaternion, other) for other in (measured.quaternion, before))
-    if not angle <= limits.max_rotation_step_rad:
+    turn = angle_between(plan.quaternion, asked_before) if asked_before is not None else 0.0
+    if not turn <= limits.max_asked_turn_rad:
         return cause(
             Code.ROTATION_STEP,
-            f"The first target is turned by {angle:.2f} rad, more than "
-            f"{limits.max_rotation_step_rad:.2f} rad.",
-            f"{angle:.3f} rad",
+            f"The orientation asked for jumps by {turn:.2f} rad, more than "
+            f"{limits.max_asked_turn_rad:.2f} rad.",
+            f"{turn:.3f} rad",
+        )
+    turned = angle_between(plan.quaternion, measured.quaternion)
+    if not turned <= limits.max_start_turn_rad:
+        return cause(
+            Code.START_ROTATION,
+            f"The tool is turned away by {turned:.2f} rad, more than "
+            f"{limits.max_start_turn_rad:.2f} rad.",
+            f"{turned:.3f} rad",
         )
     return None
 

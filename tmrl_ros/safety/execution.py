@@ -9,7 +9,14 @@ import numpy as np
 
 from tmrl_ros.core.types import Chunk, ChunkResult, FloatArray, Outcome
 from tmrl_ros.safety.chunk_rules import ACTION_DIM, Plan
-from tmrl_ros.safety.geometry import Quat, Vec3, angle_between, pull_into_box, step_toward
+from tmrl_ros.safety.geometry import (
+    Quat,
+    Vec3,
+    angle_between,
+    pull_into_box,
+    step_toward,
+    turn_toward,
+)
 from tmrl_ros.safety.limits import Limits
 from tmrl_ros.safety.state_rules import Measured
 
@@ -17,25 +24,27 @@ CLIPPED_M = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
-class Setpoint:
-    """What the arm is told: TCP position (m), unit quaternion (base frame), opening 0..1."""
+class ToolPose:
+    """Position (m) and unit quaternion of the tool in the base frame."""
 
     position: Vec3
     quaternion: Quat
-    opening: float
 
 
-def clip(asked: Vec3, before: Vec3, limits: Limits) -> Vec3:
-    """Pull a position into the workspace, then bring it within one period of the one before.
+def clip(asked: ToolPose, before: ToolPose, limits: Limits) -> ToolPose:
+    """Pull a pose into the workspace, then bring it within one control period of the one before.
 
     Both sets are convex, so the result is never further outside the workspace than `before` was.
     """
-    inside = pull_into_box(asked, limits.low_m, limits.high_m)
-    return step_toward(before, inside, limits.max_target_step_m)
+    inside = pull_into_box(asked.position, limits.low_m, limits.high_m)
+    return ToolPose(
+        step_toward(before.position, inside, limits.max_target_step_m),
+        turn_toward(before.quaternion, asked.quaternion, limits.max_target_turn_rad),
+    )
 
 
-def seed(last: Setpoint | None, measured: Measured, limits: Limits) -> tuple[Vec3, Quat]:
-    """Position (m) and orientation a chunk's first step is counted from.
+def seed(last: ToolPose | None, measured: Measured, limits: Limits) -> ToolPose:
+    """The pose a chunk's first step is counted from.
 
     The last target when the arm is near it, so that consecutive chunks join smoothly; the measured
     pose when the arm was moved away or has just been reset, so that it is never pulled back.
@@ -43,10 +52,10 @@ def seed(last: Setpoint | None, measured: Measured, limits: Limits) -> tuple[Vec
     if (
         last is not None
         and math.dist(last.position, measured.position) <= limits.max_start_offset_m
-        and angle_between(last.quaternion, measured.quaternion) <= limits.max_rotation_step_rad
+        and angle_between(last.quaternion, measured.quaternion) <= limits.max_asked_turn_rad
     ):
-        return last.position, last.quaternion
-    return measured.position, measured.quaternion
+        return last
+    return ToolPose(measured.position, measured.quaternion)
 
 
 class Execution:
@@ -72,23 +81,27 @@ class Execution:
         """Whether no row is left to send."""
         return len(self._executed) == len(self.plan.positions)
 
-    def next_setpoint(self, before: Vec3, stamp_ns: int) -> Setpoint:
+    def next_target(self, before: ToolPose, stamp_ns: int) -> tuple[ToolPose, float]:
         """Clip the next row and count it as sent.
 
         Args:
-            before: Position of the target before, or `seed` for the first row (m).
+            before: The target before, or `seed` for the first row.
             stamp_ns: Stamp of the robot state it answers.
+
+        Returns:
+            The pose to send and the gripper opening, 0..1.
         """
         row = len(self._executed)
         if row == 0:
             self._started_ns = stamp_ns
-        asked = self.plan.positions[row]
-        position = clip(asked, before, self._limits)
+        asked = ToolPose(self.plan.positions[row], self.plan.quaternion)
+        pose = clip(asked, before, self._limits)
         opening = min(max(self.plan.openings[row], 0.0), 1.0)
-        if math.dist(asked, position) > CLIPPED_M:
+        moved_m = math.dist(asked.position, pose.position)
+        if moved_m > CLIPPED_M or pose.quaternion != asked.quaternion:
             self.steps_clipped += 1
-        self._executed.append(self._relative(position, opening))
-        return Setpoint(position, self.plan.quaternion, opening)
+        self._executed.append(self._relative(pose.position, opening))
+        return pose, opening
 
     def arrived(self, measured: Measured) -> None:
         """Record what the arm did with the target sent last."""

@@ -20,13 +20,20 @@ from tmrl_ros.core.types import (
 )
 from tmrl_ros.safety.causes import Cause, Code, Refusal, cause
 from tmrl_ros.safety.chunk_rules import age_cause, plan_chunk, start_cause
-from tmrl_ros.safety.execution import Execution, Setpoint, seed, unsent_outcome
-from tmrl_ros.safety.geometry import Quat, Vec3
+from tmrl_ros.safety.execution import Execution, ToolPose, seed, unsent_outcome
+from tmrl_ros.safety.geometry import Quat
 from tmrl_ros.safety.latch import Latch
 from tmrl_ros.safety.limits import Limits
 from tmrl_ros.safety.state_rules import Measured
 from tmrl_ros.safety.status import Counters, Effect, GateState, GateStatus, StateChanged
 from tmrl_ros.safety.watch import RobotWatch
+
+YIELD_S = 1.0
+"""How long a stopped arm that presses too hard is told again and again to stay where it now is.
+
+One hold keeps pressing where the arm stood when it was sent, and in a simulation in which time
+passes only with targets the force, and with it the refusal of every reset, would last for ever.
+"""
 
 
 class Gate:
@@ -40,10 +47,10 @@ class Gate:
         self._counters = Counters()
         self._run: Execution | None = None
         self._answer_due_s = 0.0
-        self._last: Setpoint | None = None
+        self._last: ToolPose | None = None
+        self._last_asked: Quat | None = None
         self._width_m: float | None = None
-        self._target_sequence = 0
-        self._publishers = 0
+        self._yields_left = 0
         self._last_decision: tuple[str, int] | None = None
         self._shown_causes: tuple[str, ...] = ()
 
@@ -51,7 +58,7 @@ class Gate:
         """Take in a robot state; an advanced tick answers the last target and asks for the next."""
         causes, advanced = self._watch.on_state(sample, wall_s)
         if self._latch.cause is not None:
-            return []
+            return self._yield_to(causes) if advanced else []
         if causes:
             return self._stop(causes[0], wall_s)
         run, measured = self._run, self._watch.measured
@@ -63,7 +70,7 @@ class Gate:
             return []
         run.arrived(measured)
         if not run.all_sent and self._last is not None:
-            return [self._send(run, self._last.position, measured, wall_s)]
+            return [self._send(run, self._last, measured, wall_s)]
         self._run = None
         self._counters.chunks_executed += 1
         return [run.outcome(ChunkResult.EXECUTED, "", measured), StateChanged()]
@@ -125,7 +132,7 @@ class Gate:
         Returns:
             Whether the gate is open now, and a sentence for the person.
         """
-        return self._latch.reset(self._present(wall_s))
+        return self._latch.reset(self._watch.present(wall_s))
 
     def on_tick(self, wall_s: float) -> list[Effect]:
         """Watchdog, to be called about 20 times a second: silence and targets without an answer."""
@@ -142,8 +149,7 @@ class Gate:
 
     def on_target_publishers(self, count: int, wall_s: float) -> list[Effect]:
         """Take in how many publishers the target topic has, the supervisor included."""
-        self._publishers = count
-        wrong = self._second_publisher()
+        wrong = self._watch.on_target_publishers(count)
         return self._stop(wrong, wall_s) if wrong is not None else []
 
     def status(self, wall_s: float) -> GateStatus:
@@ -174,26 +180,27 @@ class Gate:
         measured = self._watch.measured
         assert measured is not None  # nothing runs before a state was heard: the reset is refused
         wrong = age_cause(run.chunk, measured.stamp_ns, self._limits)
-        position, quaternion = seed(self._last, measured, self._limits)
-        wrong = wrong or start_cause(run.plan, measured, quaternion, self._limits)
+        wrong = wrong or start_cause(run.plan, measured, self._last_asked, self._limits)
         if wrong is not None:
             return self._stop(wrong, wall_s)
-        return [self._send(run, position, measured, wall_s)]
+        self._last_asked = run.plan.quaternion
+        return [self._send(run, seed(self._last, measured, self._limits), measured, wall_s)]
 
-    def _send(self, run: Execution, before: Vec3, measured: Measured, wall_s: float) -> Target:
+    def _send(self, run: Execution, before: ToolPose, measured: Measured, wall_s: float) -> Target:
         clipped = run.steps_clipped
-        point = self._last = run.next_setpoint(before, measured.stamp_ns)
+        self._last, opening = run.next_target(before, measured.stamp_ns)
         self._counters.targets_clipped += run.steps_clipped - clipped
-        self._width_m = point.opening * self._limits.gripper_max_width_m
+        self._width_m = opening * self._limits.gripper_max_width_m
         self._answer_due_s = wall_s + self._limits.progress_timeout_s
-        return self._target(False, point.position, point.quaternion, measured, self._width_m)
+        return self._target(self._last, measured, self._width_m, hold=False)
 
     def _stop(self, wrong: Cause, wall_s: float) -> list[Effect]:
         """Latch; the hold goes out before anything else."""
         if not self._latch.set(wrong, wall_s):
             return []
+        self._yields_left = round(YIELD_S * self._limits.control_rate_hz)
         effects: list[Effect] = self._hold()
-        run, self._run, self._last = self._run, None, None
+        run, self._run, self._last, self._last_asked = self._run, None, None, None
         measured = self._watch.measured
         if run is not None and measured is not None:
             if run.started:
@@ -201,6 +208,13 @@ class Gate:
             else:
                 effects.append(self._reject(run.chunk, wrong.code))
         return [*effects, StateChanged()]
+
+    def _yield_to(self, causes: list[Cause]) -> list[Effect]:
+        """Hold again where the arm is pushed to, as long as it presses too hard."""
+        if self._yields_left == 0 or all(item.code is not Code.FORCE for item in causes):
+            return []
+        self._yields_left -= 1
+        return self._hold()
 
     def _hold(self) -> list[Effect]:
         """Stay where the arm is; the gripper keeps its last command, so that nothing is dropped."""
@@ -210,17 +224,14 @@ class Gate:
         width_m = self._width_m
         if width_m is None:
             width_m = min(max(measured.width_m, 0.0), self._limits.gripper_max_width_m)
-        return [self._target(True, measured.position, measured.quaternion, measured, width_m)]
+        here = ToolPose(measured.position, measured.quaternion)
+        return [self._target(here, measured, width_m, hold=True)]
 
-    def _target(
-        self, hold: bool, position: Vec3, quaternion: Quat, measured: Measured, width_m: float
-    ) -> Target:
-        self._target_sequence += 1
+    def _target(self, tool: ToolPose, measured: Measured, width_m: float, *, hold: bool) -> Target:
         self._counters.targets_sent += 1
-        pose = Pose(np.array(position), np.array(quaternion))
-        return Target(
-            measured.stamp_ns, self._target_sequence, hold, pose, width_m, self._limits.base_frame
-        )
+        pose = Pose(np.array(tool.position), np.array(tool.quaternion))
+        number, frame = self._counters.targets_sent, self._limits.base_frame
+        return Target(measured.stamp_ns, number, hold, pose, width_m, frame)
 
     def _reject(self, chunk: Chunk, reason: Code | Refusal) -> Outcome:
         self._counters.chunks_rejected += 1
@@ -236,15 +247,5 @@ class Gate:
         self._last_decision = (chunk.episode_id, chunk.sequence)
         return True
 
-    def _second_publisher(self) -> Cause | None:
-        if self._publishers <= 1:
-            return None
-        what = f"{self._publishers} programs publish targets for the robot; only one may."
-        return cause(Code.SECOND_PUBLISHER, what, str(self._publishers))
-
-    def _present(self, wall_s: float) -> list[Cause]:
-        other = self._second_publisher()
-        return self._watch.present(wall_s) + ([other] if other is not None else [])
-
     def _present_codes(self, wall_s: float) -> tuple[str, ...]:
-        return tuple(item.code.value for item in self._present(wall_s))
+        return tuple(item.code.value for item in self._watch.present(wall_s))

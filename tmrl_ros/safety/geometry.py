@@ -46,6 +46,20 @@ def angle_between(a: Quat, b: Quat) -> float:
     return 2.0 * math.acos(min(1.0, dot))
 
 
+def turn_toward(start: Quat, goal: Quat, max_angle_rad: float) -> Quat:
+    """`goal`, or the orientation `max_angle_rad` from `start` on the shortest way to it."""
+    angle = angle_between(start, goal)
+    if angle <= max_angle_rad:
+        return goal
+    half = angle / 2.0
+    dot = sum(a * b for a, b in zip(start, goal, strict=True))
+    a = math.sin(half - max_angle_rad / 2.0)
+    b = math.copysign(math.sin(max_angle_rad / 2.0), dot)
+    x, y, z, w = (a * p + b * q for p, q in zip(start, goal, strict=True))
+    norm = math.hypot(x, y, z, w)
+    return (x / norm, y / norm, z / norm, w / norm)
+
+
 def pull_into_box(point: Vec3, low: Vec3, high: Vec3) -> Vec3:
     """The point of the box `low`..`high` nearest to `point`."""
     return (

@@ -25,7 +25,9 @@ class Limits:
     max_target_step_m: float
     max_asked_step_m: float
     max_start_offset_m: float
-    max_rotation_step_rad: float
+    max_asked_turn_rad: float
+    max_target_turn_rad: float
+    max_start_turn_rad: float
     max_chunk_age_s: float
     max_force_n: float
     progress_timeout_s: float
@@ -34,8 +36,8 @@ class Limits:
     def of(cls, safety: SafetyConfig, robot: RobotConfig) -> Limits:
         """Limits of a cell.
 
-        `max_asked_step_m` is what may be asked for between two rows before it counts as a mistake;
-        `max_target_step_m` is what is sent per control period, so that the speed limit is kept.
+        `max_asked_*` is what may be asked for from one target to the next before it counts as a
+        mistake; `max_target_*` is what is sent per control period, so that speed limits are kept.
         """
         low, high = safety.workspace_min_m, safety.workspace_max_m
         return cls(
@@ -49,7 +51,11 @@ class Limits:
             max_target_step_m=min(safety.max_speed_mps / robot.control_rate_hz, safety.max_step_m),
             max_asked_step_m=safety.max_step_m,
             max_start_offset_m=safety.max_start_offset_m,
-            max_rotation_step_rad=safety.max_rotation_step_rad,
+            max_asked_turn_rad=safety.max_rotation_step_rad,
+            max_target_turn_rad=min(
+                safety.max_turn_rate_radps / robot.control_rate_hz, safety.max_rotation_step_rad
+            ),
+            max_start_turn_rad=safety.max_start_rotation_rad,
             max_chunk_age_s=safety.max_chunk_age_s,
             max_force_n=safety.max_force_n,
             progress_timeout_s=safety.chunk_progress_timeout_s,

@@ -1,4 +1,4 @@
-"""Watch the robot: is it there, does its clock run forwards, and is anything wrong with it now."""
+"""Watch the robot: is it there, does its clock run forwards, is anything wrong, who commands it."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ class RobotWatch:
         self._tick = 0
         self._stamp_ns = 0
         self._causes: list[Cause] = []
+        self._second_publisher: Cause | None = None
         self.measured: Measured | None = None
         """The newest sound measurement; a faulty state does not replace it."""
 
@@ -57,7 +58,16 @@ class RobotWatch:
     def present(self, wall_s: float) -> list[Cause]:
         """What is wrong with the robot at this moment."""
         silence = self.silence(wall_s)
-        return [silence] if silence else list(self._causes)
+        found = [silence] if silence is not None else list(self._causes)
+        return found if self._second_publisher is None else [*found, self._second_publisher]
+
+    def on_target_publishers(self, count: int) -> Cause | None:
+        """The cause "second publisher", when the robot's target topic has more than one."""
+        self._second_publisher = None
+        if count > 1:
+            what = f"{count} programs publish targets for the robot; only one may."
+            self._second_publisher = cause(Code.SECOND_PUBLISHER, what, str(count))
+        return self._second_publisher
 
 
 def _backwards(sample: RobotSample, tick: int, stamp_ns: int) -> Cause:
