@@ -85,7 +85,7 @@ def test_training_that_was_good_enough_is_not_taken_up_again():
     assert goal(ALL_BEFORE, done[:2], overrides=overrides).phase == TRAIN
 
 
-@pytest.mark.parametrize("override", ["method=base", "session.train_episodes=0"])
+@pytest.mark.parametrize("override", ["method=base", "method=scripted", "session.train_episodes=0"])
 def test_without_training_there_are_two_measurements(override):
     assert [item.phase for item in plan(config(override))] == [BEFORE, AFTER]
 

@@ -222,7 +222,7 @@ class EpisodeManager(ConfiguredNode):
 
     def _on_chunk(self, msg: ActionChunk) -> None:
         machine = self._runner.running if self._runner is not None else None
-        if machine is not None and msg.source == ChunkSource.POLICY:
+        if machine is not None and msg.source != ChunkSource.RESET:
             machine.on_chunk(msg.episode_id, int(msg.decision))
 
     def _on_observation(self, _: bytes) -> None:

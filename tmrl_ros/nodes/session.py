@@ -88,7 +88,7 @@ class Session(ConfiguredNode):
         self._ended = False
         self._answer_due_s = self._not_before_s = 0.0
         self._events_due = (0, 0.0)
-        write_json_atomic(self.session_dir / ORIGIN_FILE, origin(self.config))
+        write_json_atomic(self.session_dir / ORIGIN_FILE, origin(self.config, kind))
         self._connect()
 
     def _connect(self) -> None:
@@ -222,7 +222,6 @@ class Session(ConfiguredNode):
         self._end(f"The job could not be finished: {why.rstrip('.')}.", EXIT_UNFINISHED)
 
     def _finish(self) -> None:
-        self._status.phase = ""
         self._end("The job is done.", 0)
 
     def _end(self, text: str, exit_code: int) -> None:

@@ -55,7 +55,7 @@ class Collector:
 
     def on_chunk(self, chunk: Chunk, now_s: float) -> None:
         """The policy answered."""
-        if not self._is_current(chunk.episode_id) or chunk.source != ChunkSource.POLICY:
+        if not self._is_current(chunk.episode_id) or chunk.source == ChunkSource.RESET:
             return
         asked_s = self._observed.pop(chunk.stamp_ns, None)
         if asked_s is not None:

@@ -14,6 +14,7 @@ from tmrl_ros.core.errors import OperatorError
 from tmrl_ros.core.load import config_hash, load_config
 
 ORIGIN_FILE = "origin.json"
+MADE = ("finetune", "collect")  # targets of the Makefile
 NOT_REPEATED = ("session.dir", "session.domain_id", "session.seed")
 PACKAGES = ("torch", "numpy", "mujoco", "tmrl_ros")
 
@@ -37,7 +38,7 @@ def git_commit(folder: Path) -> str | None:
     return commit + ("+changes" if changed else "")
 
 
-def origin(config: Config) -> dict[str, Any]:
+def origin(config: Config, kind: str = "finetune") -> dict[str, Any]:
     """Everything a report needs beside episodes: to be written when a session starts."""
     return {
         "task": config.task.name,
@@ -45,11 +46,11 @@ def origin(config: Config) -> dict[str, Any]:
         "seed": config.session.seed,
         "config_hash": config_hash(config),
         "versions": versions(),
-        "command": command(config),
+        "command": command(config, kind),
     }
 
 
-def command(config: Config) -> str:
+def command(config: Config, kind: str = "finetune") -> str:
     """Command that runs the same job again: its files, and every value that differs from them."""
     chosen = [f"task={config.task.name}", f"method={config.method.name}"]
     changes = [f"session.seed={config.session.seed}"]
@@ -62,7 +63,8 @@ def command(config: Config) -> str:
             same = usual.get(section, {}).get(key, value) == value
             if not same and f"{section}.{key}" not in NOT_REPEATED:
                 changes.append(f"{section}.{key}={json.dumps(value).replace(' ', '')}")
-    return f"make finetune ARGS='{' '.join(chosen + changes)}'"
+    arguments = " ".join(chosen + changes)
+    return f"make {kind} ARGS='{arguments}'" if kind in MADE else f"tmrl {kind} {arguments}"
 
 
 def _version(package: str) -> str | None:

@@ -13,6 +13,7 @@ from tmrl_ros.session.runner import Goal
 from tmrl_ros.session.seeds import PHASE_NAMES
 from tmrl_ros.session.statistics import success_rate
 
+NOT_LEARNING = ("base", "scripted")
 Kind = Literal["finetune", "deploy", "collect"]
 
 
@@ -50,7 +51,7 @@ def plan(config: Config, kind: Kind = "finetune") -> list[PhasePlan]:
         count = session.evaluation_episodes
         train = PhasePlan(
             Phase.TRAIN,
-            session.train_episodes if method != "base" else 0,
+            session.train_episodes if method not in NOT_LEARNING else 0,
             method,
             learn=True,
             deterministic=False,
