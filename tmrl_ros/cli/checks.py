@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from tmrl_ros.cli.spawn import end_with_parent
 from tmrl_ros.core.config import Config
 from tmrl_ros.core.environment import node_environment
 from tmrl_ros.core.errors import BundleError, ConfigurationError, OperatorError
@@ -80,6 +81,7 @@ def _start(argv: list[str], environment: dict[str, str]) -> subprocess.Popen[str
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        preexec_fn=end_with_parent(os.getpid()),
     )
 
 

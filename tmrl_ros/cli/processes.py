@@ -6,21 +6,17 @@ One thread only: the kernel's parent-death signal belongs to the thread that sta
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
 
-from tmrl_ros.cli import guard
+from tmrl_ros.cli.spawn import signal_group, spawn, start_guard
 
 EXIT_BAD_INPUT = 2
-PR_SET_PDEATHSIG = 1
 LOG_TAIL_BYTES = 4096
 
 
@@ -113,7 +109,7 @@ class Processes:
         self._say = say
         logs.mkdir(parents=True, exist_ok=True)
         self.children = [Child(command, logs / f"{command.name}.log") for command in commands]
-        self._guard = _start_guard()
+        self._guard = start_guard()
 
     def __enter__(self) -> Processes:
         return self
@@ -186,28 +182,17 @@ class Processes:
                 continue
             if number not in child.signals:
                 child.signals.add(number)
-                _signal_group(child.process.pid, number)
+                signal_group(child.process.pid, number)
 
     def _start(self, child: Child) -> None:
         self._forget(child)
         with child.log.open("ab", buffering=0) as log:
             log.write(f"--- {time.strftime('%H:%M:%S')} starting {child.command.name}\n".encode())
-            child.process = self._spawn(child.command, log)
+            child.process = spawn(child.command.argv, self._environment, log)
         child.due = None
         child.signals = set()
         child.started = time.monotonic()
         self._tell_guard("+", child.process.pid)
-
-    def _spawn(self, command: Command, log: BinaryIO) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
-            list(command.argv),
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env=self._environment,
-            process_group=0,
-            preexec_fn=_end_with_parent(os.getpid()),
-        )
 
     def _died(self, child: Child, now: float) -> RunEnd | None:
         name, patience = child.command.name, self._patience
@@ -235,7 +220,7 @@ class Processes:
     def _forget(self, child: Child) -> None:
         """End what a dead process left behind and take it off the guard's list."""
         if child.process is not None:
-            _signal_group(child.process.pid, signal.SIGKILL)
+            signal_group(child.process.pid, signal.SIGKILL)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 child.process.wait(0.1)
             self._tell_guard("-", child.process.pid)
@@ -246,33 +231,6 @@ class Processes:
             with contextlib.suppress(OSError):
                 pipe.write(f"{change}{pid}\n".encode())
                 pipe.flush()
-
-
-def _start_guard() -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [sys.executable, "-I", "-S", guard.__file__],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-
-
-def _end_with_parent(parent: int) -> Callable[[], None]:
-    """Make a function that asks the kernel to end the calling process when its parent dies."""
-    prctl = ctypes.CDLL(None, use_errno=True).prctl
-
-    def ask() -> None:
-        prctl(PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
-        if os.getppid() != parent:  # it died before the call
-            os._exit(1)
-
-    return ask
-
-
-def _signal_group(pid: int, number: signal.Signals) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(pid, number)
 
 
 def _exit_code(child: Child) -> int:

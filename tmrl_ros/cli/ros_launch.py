@@ -21,6 +21,7 @@ from launch.conditions import IfCondition
 from launch.event_handlers import OnProcessExit
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
+from launch_ros.parameter_descriptions import ParameterValue
 
 from tmrl_ros.cli.checks import check_start
 from tmrl_ros.cli.session_folder import SessionFolder, check_disk, new_session, resumed_session
@@ -93,7 +94,7 @@ def _graph(context: LaunchContext, kind: Kind) -> list[Any]:
         actions.append(node)
         if spec.required:
             actions.append(RegisterEventHandler(OnProcessExit(target_action=node, on_exit=_end)))
-    return [*actions, *_viewer(values)]
+    return [*actions, *_viewer(values, session.config.robot.base_frame)]
 
 
 def _node(spec: NodeSpec, values: dict[str, str]) -> Node:
@@ -127,17 +128,39 @@ def _fail(_: LaunchContext, name: str, code: int) -> None:
     raise RuntimeError(f"{name} ended with exit code {code}; the last lines above say why.")
 
 
-def _viewer(values: dict[str, str]) -> list[Any]:
-    """RViz, which shows nothing that the graph needs."""
-    file = config_folder() / "rviz" / "finetune.rviz"
+def _viewer(values: dict[str, str], base_frame: str) -> list[Any]:
+    """RViz with the arm's model, which the graph itself does not need.
+
+    The model has frames of its own (`model/...`), because the driver publishes the tool's frame too
+    and a frame may have only one parent.
+    """
+    folder = config_folder()
+    wanted = {"namespace": values["namespace"], "condition": IfCondition(values["rviz"])}
+    model: list[dict[str, Any]] = []
+    if values["rviz"] == "true":
+        urdf = (folder.parent / "urdf" / "workcell.urdf").read_text()
+        description = ParameterValue(urdf, value_type=str)
+        model = [{"robot_description": description, "frame_prefix": "model/"}]
     return [
+        Node(
+            package="robot_state_publisher",
+            executable="robot_state_publisher",
+            parameters=model,
+            output="log",
+            **wanted,
+        ),
+        Node(
+            package="tf2_ros",
+            executable="static_transform_publisher",
+            arguments=["--frame-id", base_frame, "--child-frame-id", "model/world"],
+            output="log",
+            **wanted,
+        ),
         Node(
             package="rviz2",
             executable="rviz2",
-            name="rviz2",
-            namespace=values["namespace"],
-            arguments=["-d", str(file)],
+            arguments=["-d", str(folder / "rviz" / "finetune.rviz")],
             output="log",
-            condition=IfCondition(values["rviz"]),
-        )
+            **wanted,
+        ),
     ]

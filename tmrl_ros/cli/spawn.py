@@ -1,0 +1,60 @@
+"""Start processes that end with their parent, and signal them with everything they started."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import BinaryIO
+
+from tmrl_ros.cli import guard
+
+PR_SET_PDEATHSIG = 1
+
+
+def spawn(
+    argv: Sequence[str], environment: Mapping[str, str], log: BinaryIO
+) -> subprocess.Popen[bytes]:
+    """Start a process in a group of its own, so that Ctrl-C reaches only its parent."""
+    return subprocess.Popen(
+        list(argv),
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        env=dict(environment),
+        process_group=0,
+        preexec_fn=end_with_parent(os.getpid()),
+    )
+
+
+def start_guard() -> subprocess.Popen[bytes]:
+    """Start the process that outlives a killed launcher; it reads pids from its stdin."""
+    return subprocess.Popen(
+        [sys.executable, "-I", "-S", guard.__file__],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+def end_with_parent(parent: int) -> Callable[[], None]:
+    """Make a function that asks the kernel to end the calling process when its parent dies."""
+    prctl = ctypes.CDLL(None, use_errno=True).prctl
+
+    def ask() -> None:
+        prctl(PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
+        if os.getppid() != parent:  # it died before the call
+            os._exit(1)
+
+    return ask
+
+
+def signal_group(pid: int, number: signal.Signals) -> None:
+    """Signal a process and what it started; one that has gone is none of our business."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, number)
