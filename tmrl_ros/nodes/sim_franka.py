@@ -7,16 +7,14 @@ when `camera/trigger` asks for them. With `robot.realtime` a wall timer does bot
 
 from __future__ import annotations
 
-import array
 import sys
+import time
 from typing import Any
 
 import numpy as np
-from geometry_msgs.msg import Transform, TransformStamped, Vector3
 from rcl_interfaces.msg import ParameterDescriptor, SetParametersResult
 from rclpy.clock import Clock, ClockType
 from rclpy.parameter import Parameter
-from rclpy.task import Future
 from rosgraph_msgs.msg import Clock as ClockMsg
 from sensor_msgs.msg import CameraInfo, Image, JointState
 from std_msgs.msg import Header
@@ -28,14 +26,19 @@ from tmrl_ros.core.config import Config
 from tmrl_ros.core.types import Pose, RobotSample
 from tmrl_ros.nodes.common import IMAGES, LATCHED, RELIABLE, ConfiguredNode, run_node
 from tmrl_ros.nodes.convert import (
-    header,
     image_to_msg,
-    quaternion_to_msg,
     robot_to_msg,
     target_from_msg,
     to_time,
 )
-from tmrl_ros.robots.simulated_franka import Picture, SimulatedFranka
+from tmrl_ros.nodes.driver_messages import (
+    camera_info_to_msg,
+    joints_to_msg,
+    optical_frame,
+    transform_to_msg,
+    truth_to_msg,
+)
+from tmrl_ros.robots.simulated_franka import SimulatedFranka
 from tmrl_ros.sim import SceneBlockedError
 
 try:
@@ -44,7 +47,6 @@ except ImportError:
     TFMessage = None
 
 REPEAT_S = 0.1
-FINGER_JOINTS = ("panda_finger_joint1", "panda_finger_joint2")
 
 
 class SimFranka(ConfiguredNode):
@@ -56,26 +58,23 @@ class SimFranka(ConfiguredNode):
         self._driver = SimulatedFranka(self.config)
         self._silent = False
         self._published = False
-        self._reset: tuple[int, Future] | None = None
         self._declare_parameters()
         self._connect()
         self._publish_static_transforms()
         self._publish_state()
 
     def _declare_parameters(self) -> None:
-        about = ParameterDescriptor(description="test only")
-        self.declare_parameter("fault.freeze_camera", "", about)
-        self.declare_parameter("fault.silent", False, about)
-        self.declare_parameter("fault.reflex", False, about)
+        faults: dict[str, str | bool] = {"freeze_camera": "", "silent": False, "reflex": False}
+        for name, healthy in faults.items():
+            about = ParameterDescriptor(description="test only")
+            self.declare_parameter(f"fault.{name}", healthy, about)
         what = ParameterDescriptor(
             description="off where robot_state_publisher says the same from joint_states",
             read_only=True,
         )
         self.declare_parameter("publish_tf", True, what)
         self.add_on_set_parameters_callback(self._on_parameters)
-        self._on_parameters(
-            [self.get_parameter(f"fault.{name}") for name in ("freeze_camera", "silent", "reflex")]
-        )
+        self._on_parameters([self.get_parameter(f"fault.{name}") for name in faults])
 
     def _connect(self) -> None:
         robot, cameras = self.config.robot, self.config.cameras
@@ -123,15 +122,13 @@ class SimFranka(ConfiguredNode):
     def _on_trigger(self, _: Header) -> None:
         self._publish_pictures()
 
-    async def _on_reset_scene(
+    def _on_reset_scene(
         self, request: ResetScene.Request, response: ResetScene.Response
     ) -> ResetScene.Response:
+        """Put the objects back; the arm stays where it was last told to be, and time goes by."""
         task = self.config.task.name
         if request.task not in ("", task):
             response.message = f"This cell is set up for task {task!r}, not {request.task!r}."
-            return response
-        if self._reset is not None:
-            response.message = "The objects are being put back already."
             return response
         start_ns = self._driver.stamp_ns
         try:
@@ -139,14 +136,12 @@ class SimFranka(ConfiguredNode):
         except SceneBlockedError as error:
             response.message = str(error)
             return response
-        periods = self._driver.reset_periods
-        if self.config.robot.realtime:
-            done = Future(executor=self.executor)
-            self._reset = (self._driver.tick + periods, done)
-            await done
-        else:
-            for _ in range(periods):
-                self._advance()
+        began_s = time.monotonic()
+        for period in range(1, self._driver.reset_periods + 1):
+            self._advance()
+            if self.config.robot.realtime:
+                due_s = began_s + period / self.config.robot.control_rate_hz
+                time.sleep(max(0.0, due_s - time.monotonic()))
         response.success = True
         response.duration_s = (self._driver.stamp_ns - start_ns) / 1e9
         return response
@@ -171,9 +166,6 @@ class SimFranka(ConfiguredNode):
     def _advance(self) -> None:
         self._driver.advance()
         self._publish_state()
-        if self._reset is not None and self._driver.tick >= self._reset[0]:
-            self._reset[1].set_result(None)
-            self._reset = None
 
     def _on_repeat(self) -> None:
         """Say the state again when time stands still, so that silence always means a fault."""
@@ -187,40 +179,19 @@ class SimFranka(ConfiguredNode):
             return
         self._published = True
         sample, truth = self._driver.sample(), self._driver.ground_truth()
-        names = list(truth.object_positions)
-        self._truths.publish(
-            GroundTruth(
-                header=header(sample.stamp_ns, sample.frame_id),
-                success=truth.success,
-                failure=truth.failure,
-                progress=float(truth.progress),
-                object_names=names,
-                object_positions=array.array(
-                    "d", [float(v) for name in names for v in truth.object_positions[name]]
-                ),
-            )
-        )
+        self._truths.publish(truth_to_msg(truth, sample))
         self._states.publish(robot_to_msg(sample))
         self._publish_for_tools(sample)
 
     def _publish_for_tools(self, sample: RobotSample) -> None:
         """Joint states, clock and transforms: made only while somebody listens."""
         if self._joints.get_subscription_count():
-            finger_m = sample.gripper_width_m / 2.0
-            self._joints.publish(
-                JointState(
-                    header=header(sample.stamp_ns, sample.frame_id),
-                    name=[*sample.joint_names, *FINGER_JOINTS],
-                    position=array.array("d", [*sample.q, finger_m, finger_m]),
-                    velocity=array.array("d", [*sample.dq, 0.0, 0.0]),
-                    effort=array.array("d", [*sample.tau, 0.0, 0.0]),
-                )
-            )
+            self._joints.publish(joints_to_msg(sample))
         if self._clocks.get_subscription_count():
             self._clocks.publish(ClockMsg(clock=to_time(sample.stamp_ns)))
         if self._tf is not None and self._tf.get_subscription_count():
             tool = self.config.robot.ee_frame
-            at = _transform(sample.frame_id, tool, sample.ee_pose, sample.stamp_ns)
+            at = transform_to_msg(sample.frame_id, tool, sample.ee_pose, sample.stamp_ns)
             self._tf.publish(TFMessage(transforms=[at]))
 
     def _publish_static_transforms(self) -> None:
@@ -232,9 +203,9 @@ class SimFranka(ConfiguredNode):
         self._tf_static.publish(
             TFMessage(
                 transforms=[
-                    _transform(
+                    transform_to_msg(
                         mounts[camera.mount],
-                        _optical_frame(camera.name),
+                        optical_frame(camera.name),
                         Pose(np.array(camera.position_m), np.array(camera.quaternion_xyzw)),
                         self._driver.stamp_ns,
                     )
@@ -246,41 +217,10 @@ class SimFranka(ConfiguredNode):
     def _publish_pictures(self) -> None:
         for picture in self._driver.take_pictures():
             info, color, depth = self._pictures[picture.camera]
-            frame_id = _optical_frame(picture.camera)
-            info.publish(_camera_info(picture, frame_id))
+            frame_id = optical_frame(picture.camera)
+            info.publish(camera_info_to_msg(picture, frame_id))
             color.publish(image_to_msg(picture.color, "rgb8", picture.stamp_ns, frame_id))
             depth.publish(image_to_msg(picture.depth_mm, "16UC1", picture.stamp_ns, frame_id))
-
-
-def _optical_frame(camera: str) -> str:
-    return f"{camera}_optical_frame"
-
-
-def _transform(parent: str, child: str, pose: Pose, stamp_ns: int) -> TransformStamped:
-    x, y, z = (float(value) for value in pose.position)
-    return TransformStamped(
-        header=header(stamp_ns, parent),
-        child_frame_id=child,
-        transform=Transform(
-            translation=Vector3(x=x, y=y, z=z), rotation=quaternion_to_msg(pose.quaternion)
-        ),
-    )
-
-
-def _camera_info(picture: Picture, frame_id: str) -> CameraInfo:
-    """Pinhole intrinsics without distortion."""
-    k = picture.intrinsics
-    height, width = picture.depth_mm.shape
-    return CameraInfo(
-        header=header(picture.stamp_ns, frame_id),
-        height=height,
-        width=width,
-        distortion_model="plumb_bob",
-        d=array.array("d", [0.0] * 5),
-        k=k.ravel(),
-        r=[1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0],
-        p=[k[0, 0], 0.0, k[0, 2], 0.0, 0.0, k[1, 1], k[1, 2], 0.0, 0.0, 0.0, 1.0, 0.0],
-    )
 
 
 def main() -> int:

@@ -24,6 +24,7 @@ from tmrl_ros.sim import GroundTruth, SimulatedCell, task_named
 
 CAMERA_NAMES = ("exterior", "wrist")
 ARM_JOINTS = tuple(f"panda_joint{number}" for number in range(1, 8))
+FINGER_JOINTS = ("panda_finger_joint1", "panda_finger_joint2")
 REFLEX_FAULT = "simulated_reflex"
 
 
