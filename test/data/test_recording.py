@@ -167,6 +167,19 @@ def test_a_repeated_episode_replaces_the_old_bag_which_is_kept_aside(tmp_path, s
     assert found.ended.outcome is SUCCESS
 
 
+def test_messages_that_come_much_too_late_are_not_lost_to_their_episode(tmp_path, start):
+    recording = start(linger_s=0.0)
+    first, second = episode("train_000000"), episode("train_000001")
+    record(recording, [*first[:-2], second[0]])
+    wait_for(lambda: is_intact(bag(tmp_path)))
+    record(recording, [*first[-2:], *second[1:], event("", EpisodeState.IDLE)])
+    wait_for(lambda: is_intact(bag(tmp_path, "train_000001")))
+    assert recording.status.dropped == 0
+    record(recording, [chunk(9, "train_000001")])
+    wait_for(lambda: recording.status.dropped == 1)
+    assert [len(assemble(found).transitions) for found in read_session(tmp_path)] == [3, 3]
+
+
 @pytest.mark.parametrize("when", ["during the next episode", "after everything"])
 def test_a_label_given_later_joins_its_episode(tmp_path, start, when):
     recording = start(linger_s=0.0)

@@ -1,0 +1,1 @@
+"""Bags, transitions, demonstrations, and files that survive a crash."""

@@ -16,6 +16,8 @@ from tmrl_ros.data.bag_writer import ABOUT_FILE
 from tmrl_ros.data.decode import RecordedObservation
 from tmrl_ros.data.transitions import by_person
 
+Piece = Episode | Chunk | Outcome | Reward
+
 
 @dataclass
 class EpisodeRecord:
@@ -33,8 +35,8 @@ class EpisodeRecord:
     observations: list[RecordedObservation] = field(default_factory=list)
     robot: list[RobotSample] = field(default_factory=list)
     targets: list[Target] = field(default_factory=list)
-    others: list[Episode] = field(default_factory=list)
-    """Events about other episodes (labels given later)."""
+    others: list[Piece] = field(default_factory=list)
+    """What came when the bag of its own episode was closed already (labels above all)."""
 
     @property
     def ended(self) -> Episode | None:
@@ -43,6 +45,18 @@ class EpisodeRecord:
         labels = [event for event in ended if by_person(event)]
         last = labels or ended
         return last[-1] if last else None
+
+    def add(self, piece: Piece) -> None:
+        """Put an event, a chunk of the policy, an outcome or a reward where it belongs."""
+        match piece:
+            case Episode():
+                self.events.append(piece)
+            case Chunk():
+                self.chunks.append(piece)
+            case Outcome():
+                self.outcomes.append(piece)
+            case Reward():
+                self.rewards.append(piece)
 
 
 def bag_folders(session: Path) -> list[Path]:
@@ -118,41 +132,43 @@ def read_episode(
 
 
 def read_session(session: Path) -> list[EpisodeRecord]:
-    """Every episode of a session in the order it was recorded, with labels that were given later.
+    """Every episode of a session in the order it was recorded.
 
-    A label (an ENDED event) of an episode whose bag was closed already lies in a later bag or in a
-    small bag of its own; here it joins the events of its episode.
+    What came when the bag of its episode was closed already lies in a later bag, or, for a label,
+    in a small bag of its own; here it joins its episode.
 
     Raises:
         BagError: A folder is no bag.
     """
     records: dict[str, EpisodeRecord] = {}
-    labels: list[Episode] = []
+    late: list[Piece] = []
     for folder in bag_folders(session):
         record = read_episode(folder)
-        labels += record.others
+        late += record.others
         if is_label(folder.name):
-            labels += record.events
+            late += record.events
         else:
             records[record.episode_id] = record
-    for label in labels:
-        if label.episode_id in records and label.state is EpisodeState.ENDED:
-            records[label.episode_id].events.append(label)
+    for piece in late:
+        is_start = isinstance(piece, Episode) and piece.state is not EpisodeState.ENDED
+        if piece.episode_id in records and not is_start:
+            records[piece.episode_id].add(piece)
     return list(records.values())
 
 
 def _keep_own(record: EpisodeRecord) -> None:
-    """Drop what the bag holds of other episodes (messages that came late)."""
+    """Tell what belongs to the bag's episode from what came late from another one."""
     if not record.episode_id:
         named = [event.episode_id for event in record.events[:1]]
         record.episode_id = named[0] if named else record.path.name
     own = record.episode_id
-    record.others = [event for event in record.events if event.episode_id != own]
-    record.events = [event for event in record.events if event.episode_id == own]
-    record.chunks = [item for item in record.chunks if item.episode_id == own]
+    pieces: list[Piece] = [*record.events, *record.chunks, *record.outcomes, *record.rewards]
+    record.others = [piece for piece in pieces if piece.episode_id != own]
+    record.events, record.chunks, record.outcomes, record.rewards = [], [], [], []
+    for piece in pieces:
+        if piece.episode_id == own:
+            record.add(piece)
     record.reset_chunks = [item for item in record.reset_chunks if item.episode_id == own]
-    record.outcomes = [item for item in record.outcomes if item.episode_id == own]
-    record.rewards = [item for item in record.rewards if item.episode_id == own]
     record.observations = [item for item in record.observations if item.episode_id == own]
 
 

@@ -19,7 +19,7 @@ from tmrl_ros.data.repair import is_intact, repair_bag
 from tmrl_ros.data.session_bags import SessionBags
 
 MAX_QUEUE_BYTES = 256 * 2**20
-LINGER_S = 1.0
+LINGER_S = 2.0
 CHECK_S = 1.0
 PROBE_BYTES = 1 << 20
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -66,6 +66,7 @@ class Recording:
         max_queue_bytes: int = MAX_QUEUE_BYTES,
         linger_s: float = LINGER_S,
     ) -> None:
+        self.repaired = False  # an earlier recorder had been killed, or its disk was full
         self._session = session
         self._folder = session / "episodes"
         self._min_free_bytes = min_free_bytes
@@ -207,6 +208,7 @@ class Recording:
                 continue
             if not is_intact(folder):
                 found = repair_bag(folder)
+                self.repaired = True
                 self._log.warning(f"Bag {folder.name} was left unfinished: {found.value} now.")
 
     def _on_fault(self, error: OSError, what: str) -> None:

@@ -94,7 +94,7 @@ class SessionBags:
         if bag is not None:
             bag.lost[topic.name] += gap
             self._write(bag, item)
-        elif self._refused:
+        elif name or self._refused:  # part of an episode that has no bag
             self.dropped += 1
 
     def count_dropped(self, dropped: Counter[str]) -> None:

@@ -13,7 +13,7 @@ import logging
 import sys
 import threading
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -37,6 +37,21 @@ STATUS_S = 1.0
 DEPTH = 256
 IMAGE_DEPTH = 64
 IMAGE_TYPE = "sensor_msgs/msg/Image"
+# What the learner learns from: no episode starts before the recorder is connected to all of it.
+NEEDED = (
+    topics.EPISODE,
+    topics.RESET_CHUNK,
+    topics.OBSERVATION,
+    topics.ACTION_CHUNK,
+    topics.CHUNK_OUTCOME,
+    topics.REWARD,
+    topics.ROBOT_TARGET,
+    topics.ROBOT_STATE,
+)
+# A publisher may learn of this node later than this node of the publisher: by seconds (the
+# middleware asks again every three) when it takes the place of a killed one that counts as alive.
+SETTLE_S = 1.0
+SETTLE_AFTER_KILL_S = 6.0
 
 
 def graph_topics(config: Config) -> list[Topic]:
@@ -104,6 +119,7 @@ class Recorder(ConfiguredNode):
         self._publish_at = 0.0
         self._recording: Recording | None = None
         self._started_ns = time.time_ns()
+        self._connected_s: float | None = None
         self._stop = threading.Event()
         self._taps: list[Tap] = []
         self._poller = threading.Thread(target=self._poll, name="poller", daemon=True)
@@ -237,12 +253,32 @@ class Recorder(ConfiguredNode):
                     tap.subscription = self._listen(tap.kind, tap.topic.name, tap.profile, group)
                     break
 
+    def _not_connected(self) -> list[str]:
+        """Needed topics nobody is known to publish, or only since a moment ago."""
+        needed = {self.resolve_topic_name(name): name for name in NEEDED}
+        missing = [
+            needed[tap.topic.name]
+            for tap in self._taps
+            if tap.topic.name in needed and not tap.subscription.get_publisher_count()
+        ]
+        now = time.monotonic()
+        if missing or self._connected_s is None:
+            self._connected_s = None if missing else now
+        after_kill = self._recording is not None and self._recording.repaired
+        settle_s = SETTLE_AFTER_KILL_S if after_kill else SETTLE_S
+        settled = self._connected_s is not None and now - self._connected_s >= settle_s
+        return missing or ([] if settled else ["everybody"])
+
     def _publish_status(self) -> None:
         """Publish at once what changed, else once a second."""
         if self._recording is None:
             status = RecorderStatus(message="recorder.enabled=false: nothing is recorded")
         else:
             status = self._recording.status
+            missing = self._not_connected()
+            if status.ok and missing:
+                text = f"it is not connected to {', '.join(missing)} yet"
+                status = replace(status, ok=False, message=text)
         before = self._published
         same = (status.ok, status.message, status.episode_id, status.dropped) == (
             before.ok,
