@@ -26,6 +26,7 @@ def tmrl(*words):
         (["deploy", "task.wanted_object=teapot"], "teapot"),
         (["finetune", "task.bundle=nowhere/bundle"], "nowhere/bundle"),
         (["finetune", "--resume", "nothing"], "'nothing'"),
+        (["deploy"], "method=base"),
         (["stop", "--session", "nothing"], "'nothing'"),
         (["report"], "sessions/"),
     ],

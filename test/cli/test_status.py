@@ -1,5 +1,6 @@
 import io
 import json
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -79,7 +80,7 @@ def test_absent_and_null_values_are_survived(tmp_path):
 
 def test_plain_lines_come_once_per_episode(status):
     console = Console(file=io.StringIO(), soft_wrap=True)
-    display = PlainDisplay(console)
+    display = PlainDisplay("tmrl finetune", Path("sessions/a"), console)
     for episode in (1, 1, 1, 2):
         display.update(Status(phase="train", episode=episode, message=str(episode)), {}, 0.0)
-    assert console.file.getvalue().count("\n") == 2
+    assert console.file.getvalue().count("\n") == 1 + 2

@@ -13,9 +13,10 @@ from tmrl_ros.core.load import load_config
 
 
 def demonstrate(overrides: Sequence[str], *, plain: bool = False) -> int:
-    """Run the scripted expert once per prompt of the task; bags go to sessions/demonstrations/<task>.
+    """Run the scripted expert once per prompt of the task.
 
-    A prompt whose session is complete is not recorded again.
+    Bags go to sessions/demonstrations/<task>. A prompt whose session is complete is not recorded
+    again.
 
     Raises:
         OperatorError: Something is wrong with what was asked.

@@ -37,11 +37,12 @@ class Display(Protocol):
 class PlainDisplay:
     """One line per ended episode, or every five seconds."""
 
-    def __init__(self, console: Console | None = None) -> None:
+    def __init__(self, title: str, folder: Path, console: Console | None = None) -> None:
         self._console = console or Console(soft_wrap=True)
         self._shown: tuple[str, int] | None = None
         self._line = ""
         self._due = 0.0
+        self._print(f"{title} (session {folder})")
 
     def update(self, status: Status | None, nodes: Mapping[str, str], memory_mb: float) -> None:
         """Print a line when an episode has ended, or when the last one is old."""

@@ -18,6 +18,7 @@ from tmrl_ros.cli.spawn import signal_group, spawn, start_guard
 
 EXIT_BAD_INPUT = 2
 LOG_TAIL_BYTES = 4096
+STARTING = "--- starting"
 
 
 @dataclass(frozen=True)
@@ -85,8 +86,9 @@ class Child:
         with contextlib.suppress(OSError), self.log.open("rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - LOG_TAIL_BYTES))
             lines = file.read().decode(errors="replace").splitlines()
-            return next((line.strip() for line in reversed(lines) if line.strip()), "")
-        return ""
+            said = (line.strip() for line in reversed(lines) if not line.startswith(STARTING))
+            return next(filter(None, said), "it said nothing")
+        return "it said nothing"
 
 
 class Processes:
@@ -187,7 +189,7 @@ class Processes:
     def _start(self, child: Child) -> None:
         self._forget(child)
         with child.log.open("ab", buffering=0) as log:
-            log.write(f"--- {time.strftime('%H:%M:%S')} starting {child.command.name}\n".encode())
+            log.write(f"{STARTING} {time.strftime('%H:%M:%S')} {child.command.name}\n".encode())
             child.process = spawn(child.command.argv, self._environment, log)
         child.due = None
         child.signals = set()

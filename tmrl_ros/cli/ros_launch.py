@@ -24,7 +24,7 @@ from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 from tmrl_ros.cli.checks import check_start
-from tmrl_ros.cli.session_folder import SessionFolder, check_disk, new_session, resumed_session
+from tmrl_ros.cli.session_folder import check_disk, session_for
 from tmrl_ros.core.environment import node_environment
 from tmrl_ros.core.graph import PACKAGE, Kind, NodeSpec, nodes_for
 from tmrl_ros.core.load import DEFAULTS, config_folder
@@ -55,27 +55,23 @@ def description(kind: Kind) -> LaunchDescription:
     return LaunchDescription([*declared, OpaqueFunction(function=_graph, args=[kind])])
 
 
-def session_for(values: dict[str, str], kind: Kind) -> SessionFolder:
-    """Resolve the configuration from launch arguments.
-
-    Raises:
-        ConfigurationError: As on the command line, one sentence.
-    """
+def overrides_from(values: dict[str, str]) -> list[str]:
+    """What the launch arguments would be on the command line of `tmrl`."""
     overrides = shlex.split(values["overrides"])
     if values["resume"]:
-        return resumed_session(values["resume"], overrides)
+        return overrides
     chosen = [f"{section}={values[section]}" for section in ("robot", "task", "method")]
     if values["seed"]:
         chosen.append(f"session.seed={values['seed']}")
     if values["session_dir"]:
         chosen.append(f"session.dir={values['session_dir']}")
-    return new_session([*chosen, *overrides], kind=kind)
+    return [*chosen, *overrides]
 
 
 def _graph(context: LaunchContext, kind: Kind) -> list[Any]:
     """Check as the command line does, then hand the nodes to launch_ros."""
     values = {name: context.perform_substitution(LaunchConfiguration(name)) for name in ARGUMENTS}
-    session = session_for(values, kind)
+    session = session_for(kind, overrides_from(values), values["resume"])
     nodes = nodes_for(session.config, session.config_file, kind)
     session.open()  # the lock is held until this process ends
     context.extend_globals({"tmrl_session": session})

@@ -14,8 +14,7 @@ from tmrl_ros.cli.session_folder import (
     STATUS_FILE,
     SessionFolder,
     check_disk,
-    new_session,
-    resumed_session,
+    session_for,
     shown,
 )
 from tmrl_ros.cli.signals import Signals
@@ -35,7 +34,7 @@ def run_graph(
     Raises:
         OperatorError: Something is wrong with what was asked; nothing was started.
     """
-    session = resumed_session(resume, overrides) if resume else new_session(overrides, kind=kind)
+    session = session_for(kind, overrides, resume)
     nodes = nodes_for(session.config, session.config_file, kind)
     session.open()
     try:
@@ -89,7 +88,6 @@ def _run(kind: Kind, session: SessionFolder, nodes: Sequence[NodeSpec], *, plain
     with Signals() as signals:
         display = _make_display(title, shown(folder), plain=plain)
         try:
-            display.note(f"Session {shown(folder)}, {title.removeprefix('tmrl ')}.")
             with Processes(
                 [command(node) for node in nodes],
                 node_environment(session.config),
@@ -106,7 +104,11 @@ def _run(kind: Kind, session: SessionFolder, nodes: Sequence[NodeSpec], *, plain
 
 
 def _make_display(title: str, folder: Path, *, plain: bool) -> Display:
-    return PlainDisplay() if plain or not sys.stdout.isatty() else LiveDisplay(title, folder)
+    return (
+        PlainDisplay(title, folder)
+        if plain or not sys.stdout.isatty()
+        else LiveDisplay(title, folder)
+    )
 
 
 def _last_words(kind: Kind, folder: Path, end: RunEnd, seconds: float) -> int:

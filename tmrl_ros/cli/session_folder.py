@@ -17,6 +17,7 @@ from tmrl_ros.core.load import change_config, load_config, read_config, write_co
 
 SESSIONS = Path("sessions")
 CONFIG_FILE, STATUS_FILE, LOCK_FILE = "config.yaml", "status.json", ".lock"
+CHECKPOINTS = "checkpoints"
 RESUME_MAY_CHANGE = ("session.train_episodes", "session.max_robot_minutes", "session.domain_id")
 BYTES_PER_MB = 1e6
 
@@ -70,6 +71,25 @@ class SessionFolder:
         self.close()
         if self.is_new:
             shutil.rmtree(self.path, ignore_errors=True)
+
+
+def session_for(kind: str, overrides: Sequence[str], resume: str | None = None) -> SessionFolder:
+    """Folder and configuration of a run: a new session, or with `resume` one that goes on.
+
+    Raises:
+        ConfigurationError: Something is wrong with what was asked, in one sentence.
+    """
+    if resume:
+        session = resumed_session(resume, overrides)
+        known = (session.path / CHECKPOINTS).is_dir()
+    else:
+        session, known = new_session(overrides, kind=kind), False
+    if kind == "deploy" and session.config.method.name == "tmrl" and not known:
+        raise ConfigurationError(
+            f"deploy with method=tmrl needs an actor that has learned, and {shown(session.path)} "
+            f"has none in {CHECKPOINTS}/: name a session with --resume, or take method=base."
+        )
+    return session
 
 
 def new_session(overrides: Sequence[str], *, kind: str = "finetune") -> SessionFolder:

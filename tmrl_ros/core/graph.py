@@ -62,9 +62,10 @@ def nodes_for(config: Config, config_file: Path, kind: Kind = "finetune") -> lis
     Args:
         config: The resolved configuration.
         config_file: File that holds it, which every node reads.
-        kind: `finetune` learns; `deploy` runs the policy and learns nothing; `collect` records
-            episodes without learning; `up` is the graph of `finetune` with nobody who asks it
-            to run episodes.
+        kind: `finetune` learns; `deploy` runs what was learned (the learner hands out the weights
+            of its checkpoint, and learns nothing from these episodes); `collect` records episodes
+            without learning; `up` is the graph of `finetune` with nobody who asks it to run
+            episodes.
     """
     file = {"config_file": str(config_file)}
     nodes = [
@@ -77,7 +78,7 @@ def nodes_for(config: Config, config_file: Path, kind: Kind = "finetune") -> lis
     ]
     if config.recorder.enabled:
         nodes.append(NodeSpec("recorder", file, stop_last=True))
-    if kind in ("finetune", "up") and config.method.name == "tmrl":
+    if kind != "collect" and config.method.name == "tmrl":
         nodes.append(NodeSpec("learner", file))
     if kind != "up":
         nodes.append(NodeSpec("session", {**file, "kind": kind}, restart=False, required=True))
