@@ -80,10 +80,14 @@ class Graph:
         into(Log, "/rosout", self.logs.append, EVENTS)
         self.reset_scene = self.node.create_client(ResetScene, topics.RESET_SCENE)
         self.parameters = self.node.create_client(SetParameters, "sim_franka/set_parameters")
-        self.start("sim_franka")
-        self.start("perception")
-        self.until(lambda: self.states, "a robot state")
-        self.until(self.connected, "the nodes to find each other")
+        try:
+            self.start("sim_franka")
+            self.start("perception")
+            self.until(lambda: self.states, "a robot state")
+            self.until(self.connected, "the nodes to find each other")
+        except BaseException:
+            self.close()
+            raise
 
     def connected(self):
         return (
@@ -102,6 +106,7 @@ class Graph:
         )
 
     def end(self, name):
+        """Ask a process to end; returns its exit code, or "hung" when it had to be killed."""
         process = self.processes.pop(name)
         process.send_signal(signal.SIGTERM)
         try:
@@ -109,14 +114,13 @@ class Graph:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-            raise
+            return "hung"
 
     def close(self):
-        try:
-            return {name: self.end(name) for name in list(self.processes)}
-        finally:
-            self.executor.shutdown()
-            self.node.destroy_node()
+        codes = {name: self.end(name) for name in list(self.processes)}
+        self.executor.shutdown()
+        self.node.destroy_node()
+        return codes
 
     def on_state(self, msg, info):
         self.states.append((msg, info["source_timestamp"]))

@@ -1,4 +1,4 @@
-"""What every node shares: its configuration parameter, QoS, and a main that starts and stops cleanly."""
+"""What every node shares: its configuration, QoS, and a main that starts and stops cleanly."""
 
 from __future__ import annotations
 
@@ -6,12 +6,16 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import rclpy
 from rcl_interfaces.msg import ParameterDescriptor
+from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
+from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.subscription import Subscription
 
 from tmrl_ros.core.config import Config
 from tmrl_ros.core.errors import OperatorError
@@ -26,8 +30,8 @@ LATCHED = QoSProfile(
     reliability=ReliabilityPolicy.RELIABLE,
     durability=DurabilityPolicy.TRANSIENT_LOCAL,
 )
-# Late joiners get the newest, and a subscriber that is busy for a while still gets every change: with
-# LATCHED, four quick changes reach a busy subscriber as one.
+# Late joiners get the newest, and a subscriber that is busy for a while still gets every change:
+# with LATCHED, four quick changes reach a busy subscriber as one.
 EVENTS = QoSProfile(
     depth=10,
     history=HistoryPolicy.KEEP_LAST,
@@ -55,6 +59,20 @@ class ConfiguredNode(Node):  # type: ignore[misc]
         path = str(self.get_parameter("config_file").value)
         self.config = config or (read_config(Path(path)) if path else load_config())
 
+    # rclpy gives every publisher and subscription event handlers, and puts each of them into a wait
+    # set for every message: with ten topics that is more than half of the cost of a message. They
+    # warn of mismatched QoS; who talks to foreign drivers passes `event_callbacks` to have them.
+
+    def create_publisher(self, *args: Any, **settings: Any) -> Publisher:
+        """As in rclpy, without event handlers unless asked for."""
+        quiet = PublisherEventCallbacks(use_default_callbacks=False)
+        return super().create_publisher(*args, **{"event_callbacks": quiet, **settings})
+
+    def create_subscription(self, *args: Any, **settings: Any) -> Subscription:
+        """As in rclpy, without event handlers unless asked for."""
+        quiet = SubscriptionEventCallbacks(use_default_callbacks=False)
+        return super().create_subscription(*args, **{"event_callbacks": quiet, **settings})
+
     @property
     def session_dir(self) -> Path:
         """Folder of the session."""
@@ -65,8 +83,8 @@ def run_node(make: Callable[[], Node], args: list[str] | None = None) -> int:
     """Spin one node on a single thread until SIGINT, SIGTERM or shutdown; return the exit code.
 
     A bad configuration or bundle is printed as one sentence and ends with exit code 2.
-    `close()` of the node, if it has one, runs on the way out. A node that decides about the exit code
-    itself has an attribute `exit_code`.
+    `close()` of the node, if it has one, runs on the way out. A node that decides about the exit
+    code itself has an attribute `exit_code`.
     """
     rclpy.init(args=args if args is not None else sys.argv)
     signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -14,6 +14,7 @@ from functools import partial
 
 import numpy as np
 from rclpy.clock import Clock, ClockType
+from rclpy.event_handler import SubscriptionEventCallbacks
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Header
 
@@ -30,11 +31,13 @@ from tmrl_ros.nodes.convert import (
     to_ns,
 )
 from tmrl_ros.nodes.observation import observation_to_msg
+from tmrl_ros.nodes.polling import PolledSubscription
 from tmrl_ros.perception.perceiver import Perceiver
 from tmrl_ros.perception.requests import Due, ObservationRequests
 from tmrl_ros.perception.synchroniser import Missing, Synchroniser
 
 CHECK_PERIOD_S = 0.1
+REALTIME_CHECK_PERIOD_S = 0.02
 
 
 class PerceptionNode(ConfiguredNode):
@@ -51,31 +54,40 @@ class PerceptionNode(ConfiguredNode):
         self._observations = self.create_publisher(Observation, topics.OBSERVATION, RELIABLE)
         self._points = self.create_publisher(PointCloud2, topics.POINTS, RELIABLE)
         self._triggers = self.create_publisher(Header, topics.CAMERA_TRIGGER, RELIABLE)
+        self._states = PolledSubscription(self, RobotState, topics.ROBOT_STATE, RELIABLE)
+        self._infos = {
+            name: PolledSubscription(self, CameraInfo, topics.camera_info(name), RELIABLE)
+            for name in self._cameras
+        }
         listen = self.create_subscription
-        listen(RobotState, topics.ROBOT_STATE, self._on_state, RELIABLE)
         listen(EpisodeEvent, topics.EPISODE, self._on_episode, EVENTS)
         listen(ChunkOutcome, topics.CHUNK_OUTCOME, self._on_outcome, RELIABLE)
+        foreign = {"event_callbacks": SubscriptionEventCallbacks()}  # warns of other drivers' QoS
         for name in self._cameras:
-            listen(CameraInfo, topics.camera_info(name), partial(self._on_info, name), RELIABLE)
-            listen(Image, topics.color(name), partial(self._on_color, name), IMAGES)
-            listen(Image, topics.depth(name), partial(self._on_depth, name), IMAGES)
+            listen(Image, topics.color(name), partial(self._on_color, name), IMAGES, **foreign)
+            listen(Image, topics.depth(name), partial(self._on_depth, name), IMAGES, **foreign)
+        # On a real robot the state that fits a picture comes after it.
+        realtime = self.config.robot.realtime
         self.create_timer(
-            CHECK_PERIOD_S, self._on_timer, clock=Clock(clock_type=ClockType.STEADY_TIME)
+            REALTIME_CHECK_PERIOD_S if realtime else CHECK_PERIOD_S,
+            self._on_timer,
+            clock=Clock(clock_type=ClockType.STEADY_TIME),
         )
 
-    def _on_state(self, msg: RobotState) -> None:
-        if to_ns(msg.header.stamp) == self._frames.newest_state_ns:
-            return
-        try:
-            sample = robot_from_msg(msg)
-        except ValueError as error:
-            self.get_logger().error(f"A robot state cannot be read: {error}.")
-            return
-        self._frames.add_state(sample)
-        self._try()
+    def _take_polled(self) -> None:
+        """Read robot states and intrinsics, which come more often than they are needed."""
+        for name, subscription in self._infos.items():
+            for info in subscription.take():
+                self._frames.add_intrinsics(name, np.array(info.k, np.float64).reshape(3, 3))
+        for state in self._states.take():
+            try:
+                self._frames.add_state(robot_from_msg(state))
+            except ValueError as error:
+                self.get_logger().error(f"A robot state cannot be read: {error}.")
 
     def _on_episode(self, msg: EpisodeEvent, info: dict[str, int]) -> None:
         is_old = info["source_timestamp"] < self._started_ns
+        self._take_polled()
         newest_ns, now_s = self._frames.newest_state_ns, time.monotonic()
         if self._requests.on_episode(episode_from_msg(msg), newest_ns, now_s, is_old=is_old):
             self._frames.drop_frames()
@@ -85,10 +97,6 @@ class PerceptionNode(ConfiguredNode):
     def _on_outcome(self, msg: ChunkOutcome) -> None:
         self._requests.on_outcome(outcome_from_msg(msg), time.monotonic())
         self._trigger()
-        self._try()
-
-    def _on_info(self, camera: str, msg: CameraInfo) -> None:
-        self._frames.add_intrinsics(camera, np.array(msg.k, np.float64).reshape(3, 3))
         self._try()
 
     def _on_color(self, camera: str, msg: Image) -> None:
@@ -129,6 +137,7 @@ class PerceptionNode(ConfiguredNode):
         due = self._requests.due
         if due is None:
             return
+        self._take_polled()
         bundle = self._frames.bundle_at(due.stamp_ns)
         if isinstance(bundle, Missing):
             return
