@@ -42,6 +42,6 @@ def test_mask_and_features_have_the_stated_sizes() -> None:
     mask = SPEC.smoothed_mask()
     assert mask.sum() == 8 and mask.shape == (SPEC.size,)
     context = SPEC.context("lift", np.ones((2, 3), np.float32), np.zeros(4, np.float32))
-    features = actor_features(context, SPEC, context)
+    features = actor_features(context, SPEC)
     assert features.shape == (feature_size(SPEC),)
     assert np.abs(features).max() <= 5

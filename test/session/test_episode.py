@@ -116,8 +116,14 @@ def test_rejected_chunk_counts_as_a_decision_and_the_episode_goes_on():
 
 def test_stopped_chunk_aborts_with_its_reason():
     story = Story().start_running()
+    story.outcome(0, result=ABORTED, reason="REFLEX")
+    assert (story.last.outcome, story.last.reason) == (EpisodeOutcome.ABORTED, "REFLEX")
+
+
+def test_a_stop_the_policy_brought_about_is_its_failure_and_not_tried_again():
+    story = Story().start_running()
     story.outcome(0, result=ABORTED, reason="FORCE")
-    assert (story.last.outcome, story.last.reason) == (EpisodeOutcome.ABORTED, "FORCE")
+    assert (story.last.outcome, story.last.reason) == (EpisodeOutcome.FAILURE, "FORCE")
 
 
 @pytest.mark.parametrize("running", [False, True])

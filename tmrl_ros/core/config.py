@@ -94,8 +94,9 @@ class DemonstrationConfig(Section):
     episodes_per_prompt: int = Field(40, ge=1)
     prompts: dict[str, list[str]] = Field(default_factory=dict, description="prompts per object")
     noise_sigma_m: float = Field(0.01, ge=0, le=0.1, description="error per control step")
-    execute_steps: int = Field(2, ge=1, le=40)
-    max_decisions: int = Field(60, ge=1)
+    detour_m: float = Field(0.0, ge=0, le=0.5, description="first waypoint, to the side")
+    execute_steps: int = Field(3, ge=1, le=40)
+    max_decisions: int = Field(40, ge=1)
 
 
 class PretrainingConfig(Section):
@@ -117,7 +118,7 @@ class TaskConfig(Section):
     objects: list[ObjectConfig] = Field(min_length=1)
     home_position_m: Vector3
     orientation_xyzw: Quaternion = [1.0, 0.0, 0.0, 0.0]
-    max_decisions: int = Field(12, ge=1, le=1000)
+    max_decisions: int = Field(12, ge=1, le=999)
     reward: Literal["simulator"] = "simulator"
     success_k: int = Field(1, ge=1, description="k of the last n estimates must say success")
     success_n: int = Field(1, ge=1)
@@ -183,6 +184,7 @@ class MethodConfig(Section):
     actor_every: int = Field(2, ge=1, le=100)
     initial_temperature: float = Field(0.01, gt=0)
     z_bound: float = Field(1.5, gt=0, le=5)
+    warmup_z_std: float = Field(0.5, gt=0, le=3, description="of the repeated noise in warm-up")
     success_fraction: float = Field(0.5, ge=0, le=1, description="of a batch from successes")
     candidates: int = Field(8, ge=1, le=64, description="(z, t) proposals ranked by the critic")
     initial_t_context: float = Field(0.1, gt=0, lt=1, description="median of the actor's first t")

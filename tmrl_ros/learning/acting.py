@@ -151,7 +151,7 @@ class ActingPolicy:
 
     def _choose(self, features: Float32Array) -> tuple[Float32Array, float]:
         if self._mode != ACTOR or self._actor is None:
-            z = self._rng.standard_normal(self.policy.z_size)
+            z = self.method.warmup_z_std * self._rng.standard_normal(self.policy.z_size)
             return np.clip(z, -self.method.z_bound, self.method.z_bound).astype(
                 np.float32
             ), self._warmup_t

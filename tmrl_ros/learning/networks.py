@@ -10,7 +10,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-LOG_STD_MIN, LOG_STD_MAX = -5.0, 1.0
+LOG_STD_MIN, LOG_STD_MAX, LOG_STD_START = -5.0, 1.0, -1.0
 
 
 def embed_t_context(t: Tensor) -> Tensor:
@@ -44,7 +44,7 @@ class Actor(nn.Module):
         """Mean and log standard deviation before squashing, (B, Z + 1) each."""
         mean, log_std = self.head(self.trunk(features)).chunk(2, -1)
         middle, half = (LOG_STD_MAX + LOG_STD_MIN) / 2, (LOG_STD_MAX - LOG_STD_MIN) / 2
-        start = math.atanh((-0.5 - middle) / half)  # standard deviation e^-0.5 before learning
+        start = math.atanh((LOG_STD_START - middle) / half)
         return mean, middle + half * torch.tanh(log_std + start)
 
     def sample(self, features: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:

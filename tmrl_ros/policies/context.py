@@ -12,6 +12,8 @@ from tmrl_ros.policies.prompt import embed_prompt
 
 STATE_SIZE = 4  # end effector x, y, z (m) and gripper opening (0..1)
 RELATIVE_SCALE_M = 0.1  # object-to-gripper distances in actor features are in units of this
+WORKSPACE_SCALE_M = 0.15
+WORKSPACE_CENTRE_M = np.array([0.5, 0.0, 0.1], np.float32)
 
 
 @dataclass(frozen=True)
@@ -77,21 +79,23 @@ class ContextSpec:
         return selected
 
 
-def actor_features(
-    normalised_context: Float32Array, spec: ContextSpec, raw_context: Float32Array
-) -> Float32Array:
-    """What actor and critics see: normalised objects and state, and where objects are from the gripper.
+def actor_features(raw_context: Float32Array, spec: ContextSpec) -> Float32Array:
+    """What actor and critics see: where objects and gripper are, and objects from the gripper.
 
-    The prompt is left out: within one fine-tuning run it does not change.
+    Scaled by lengths of a table-top cell rather than by the demonstrations' spread: fine-tuning goes
+    where demonstrations never were. The prompt is left out: within one run it does not change.
 
     Returns:
         (3K + 4 + 3K,) float32, clipped to +-5.
     """
     parts = spec.parts()
     objects = raw_context[parts["objects"]].reshape(-1, 3)
-    relative = (objects - raw_context[parts["state"]][:3]) / RELATIVE_SCALE_M
-    own = normalised_context[parts["objects"].start :]
-    return np.clip(np.concatenate([own, relative.ravel()]), -5.0, 5.0).astype(np.float32)
+    state = raw_context[parts["state"]]
+    placed = (objects - WORKSPACE_CENTRE_M) / WORKSPACE_SCALE_M
+    own = np.append((state[:3] - WORKSPACE_CENTRE_M) / WORKSPACE_SCALE_M, 2 * state[3] - 1)
+    relative = (objects - state[:3]) / RELATIVE_SCALE_M
+    values = np.concatenate([placed.ravel(), own, relative.ravel()])
+    return np.clip(values, -5.0, 5.0).astype(np.float32)
 
 
 def feature_size(spec: ContextSpec) -> int:

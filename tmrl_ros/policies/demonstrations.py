@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tmrl_ros.core.types import Float32Array
-from tmrl_ros.data.dataset import Demonstration
+from tmrl_ros.data.dataset import Demonstration, IntArray
 from tmrl_ros.policies.context import ContextSpec
 from tmrl_ros.policies.policy import encode_steps
 
@@ -37,7 +37,10 @@ def training_data(
     horizon: int,
     gripper_max_width_m: float,
 ) -> TrainingData:
-    """Pair every observation with the targets that followed it.
+    """Pair every control step with the targets that followed it.
+
+    Between two observations object positions are interpolated, so that a demonstration gives a sample
+    per control step (20 Hz) although pictures were taken more rarely.
 
     Targets come from the recorded stream at control rate, so chunks may be longer than the pieces
     the demonstrator worked in. Past the end of an episode its last target is repeated.
@@ -55,23 +58,25 @@ def training_data(
     chunks: list[Float32Array] = []
     used = 0
     for episode in demonstrations:
-        targets = np.concatenate(
-            [
-                episode.trajectory.target_positions,
-                episode.trajectory.target_gripper_width_m[:, None] / gripper_max_width_m,
-            ],
-            axis=1,
-        )
+        track = episode.trajectory
+        openings = track.target_gripper_width_m[:, None] / gripper_max_width_m
+        targets = np.concatenate([track.target_positions, openings], axis=1)
         starts = np.concatenate([[0], np.cumsum(episode.execute_steps)[:-1]])
         if len(targets) < starts[-1] + 1:
             continue  # a stopped episode lost part of its targets: rows could not be matched
         used += 1
         padded = np.concatenate([targets, np.repeat(targets[-1:], horizon, axis=0)])
-        for row, start in enumerate(starts):
-            chunk = padded[start : start + horizon].copy()
-            chunk[:, :3] -= episode.state[row, :3]
-            objects = spec.select_objects(episode.object_names, episode.objects[row])
-            contexts.append(spec.context(episode.prompt, objects, episode.state[row]))
+        measured = np.searchsorted(track.stamp_ns, track.target_stamp_ns)
+        for step in range(starts[-1] + 1):
+            state = np.append(
+                track.ee_positions[measured[step]],
+                track.gripper_width_m[measured[step]] / gripper_max_width_m,
+            )
+            chunk = padded[step : step + horizon].copy()
+            chunk[:, :3] -= state[:3]
+            seen = _objects_at(episode, starts, step)
+            objects = spec.select_objects(episode.object_names, seen)
+            contexts.append(spec.context(episode.prompt, objects, state.astype(np.float32)))
             chunks.append(chunk.astype(np.float32))
     if not contexts:
         raise ValueError("there is no successful demonstration to learn from")
@@ -97,3 +102,13 @@ def normalisation(
         std[part] = spread if spread > 1e-3 else 1.0
     steps = encode_steps(data.actions)
     return mean, std, steps.mean(0), np.maximum(steps.std(0), MIN_STEP_STD)
+
+
+def _objects_at(episode: Demonstration, starts: IntArray, step: int) -> Float32Array:
+    """Object positions (K, 3) at a control step, between the observations before and after it."""
+    after = int(np.searchsorted(starts, step))
+    if starts[after] == step:
+        return episode.objects[after]
+    share = (step - starts[after - 1]) / (starts[after] - starts[after - 1])
+    between: Float32Array = (1 - share) * episode.objects[after - 1] + share * episode.objects[after]
+    return between

@@ -43,7 +43,7 @@ class ChunkPolicy:
 
     def features(self, context: Float32Array) -> Float32Array:
         """What actor and critics see of one raw context (C,)."""
-        return actor_features(self.normalise(context).numpy(), self.spec.context, context)
+        return actor_features(context, self.spec.context)
 
     def sample(
         self,

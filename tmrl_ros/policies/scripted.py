@@ -28,7 +28,10 @@ class ScriptedDemonstrator:
     def begin_episode(self, seed: int) -> None:
         """Start a new demonstration."""
         noise = ActionNoise(
-            sigma_m=self._settings.noise_sigma_m, memory=0.0, accumulate=True
+            sigma_m=self._settings.noise_sigma_m,
+            memory=0.0,
+            accumulate=True,
+            detour_m=self._settings.detour_m,
         )
         rng = np.random.default_rng(seed)
         self._expert = expert(self._scene, target_object=self._scene.wanted, rng=rng, noise=noise)

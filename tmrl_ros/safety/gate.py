@@ -238,13 +238,16 @@ class Gate:
         return unsent_outcome(chunk, ChunkResult.REJECTED, reason.value, self._stamp_ns)
 
     def _in_order(self, chunk: Chunk) -> bool:
-        """Note a policy's decision; False when it or a later one of its episode came before."""
+        """Note a policy's decision; False when it or a later one of its episode came before.
+
+        The observation's stamp says what is later: a repeated episode numbers its decisions anew.
+        """
         if chunk.source is not ChunkSource.POLICY:
             return True
         last = self._last_decision
-        if last is not None and last[0] == chunk.episode_id and chunk.sequence <= last[1]:
+        if last is not None and last[0] == chunk.episode_id and chunk.stamp_ns <= last[1]:
             return False
-        self._last_decision = (chunk.episode_id, chunk.sequence)
+        self._last_decision = (chunk.episode_id, chunk.stamp_ns)
         return True
 
     def _present_codes(self, wall_s: float) -> tuple[str, ...]:

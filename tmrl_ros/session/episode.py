@@ -23,6 +23,11 @@ from tmrl_ros.core.types import (
 from tmrl_ros.session.commands import Announce, AskScene, Command, EpisodeSpec, Move
 from tmrl_ros.session.homing import Homing
 
+# Causes of a latch that a policy brings about by what it asks for: such an episode has failed and is
+# not repeated, or an evaluation would repeat a policy's failures until they succeed.
+POLICY_FAULTS = frozenset(
+    {"FORCE", "WORKSPACE", "STEP", "OUTSIDE_WORKSPACE", "START_OFFSET", "START_ROTATION"}
+)
 MAX_PIECES = 8
 MAX_REJECTIONS = 10
 RETRY_S = 0.2
@@ -181,7 +186,7 @@ class EpisodeMachine:
         """The stop has latched."""
         if self.state in (EpisodeState.IDLE, EpisodeState.ENDED):
             return []
-        return self._abort(code or "LATCHED")
+        return self._stopped(code or "LATCHED")
 
     def on_label(self, outcome: EpisodeOutcome, by: str, now_s: float) -> tuple[bool, str]:
         """A person says how the running episode ends; it ends with the outcome of its last chunk.
@@ -244,7 +249,7 @@ class EpisodeMachine:
         while (done := self._outcomes.get(self._current)) is not None:
             last = self._current >= self.spec.max_decisions
             if done.result == ChunkResult.ABORTED:
-                return self._abort(done.reason or "CHUNK_STOPPED")
+                return self._stopped(done.reason or "CHUNK_STOPPED")
             if done.result != ChunkResult.SKIPPED:
                 self.decisions = self._current + 1
             if self._end is not None:
@@ -280,6 +285,12 @@ class EpisodeMachine:
         if self._observations > k:
             return f"SILENT policy_server: no chunk for decision {k} {seconds}"
         return f"SILENT perception: no observation for decision {k} {seconds}"
+
+    def _stopped(self, code: str) -> list[Command]:
+        """What the policy asked for is its own failure; any other stop says nothing about it."""
+        if self.state == EpisodeState.RUNNING and code in POLICY_FAULTS:
+            return self._finish(EpisodeOutcome.FAILURE, code, "")
+        return self._abort(code)
 
     def _abort(self, reason: str) -> list[Command]:
         return self._finish(EpisodeOutcome.ABORTED, reason, "")

@@ -8,7 +8,7 @@ from enum import Enum, auto
 from tmrl_ros.core.types import Phase
 from tmrl_ros.session.seeds import PHASE_NAMES, split_episode_id
 
-START_CODE = "START"
+START_CODE, OPERATOR_CODE = "START", "OPERATOR_STOP"
 
 
 @dataclass
@@ -60,7 +60,7 @@ class GateSettings:
     learner_ready_s: float = 900.0
     learner_s: float = 120.0
     reset_every_s: float = 1.0
-    max_resets: int = 20
+    max_resets: int = 300
 
 
 class Verdict(Enum):
@@ -122,7 +122,7 @@ class Gates:
     def _ask_latched(self, safety: SafetyView, now_s: float) -> tuple[Verdict, str]:
         settings = self.settings
         what = safety.code or "unknown cause"
-        if not settings.simulated_operator:
+        if not settings.simulated_operator or safety.code == OPERATOR_CODE:
             text = (
                 f"The software stop has latched ({what}). {safety.message} Clear the cause, then "
             )

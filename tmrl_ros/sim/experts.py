@@ -30,6 +30,8 @@ class ActionNoise:
     Attributes:
         sigma_m: Its standard deviation per axis.
         memory: Correlation from one control step to the next, in [0, 1).
+        detour_m: How far to the side the first waypoint lies at most (half as far in x), before
+            the object is reached for: demonstrations then cover places the object is never at.
         accumulate: Whether the target wanders off with the error, as a person's hand does, rather
             than returning to the clean path by itself; `sigma_m` is then an error per step.
         until_close: Whether it vanishes near the grasp, so that demonstrations still succeed.
@@ -39,11 +41,13 @@ class ActionNoise:
     memory: float = 0.8
     until_close: bool = True
     accumulate: bool = False
+    detour_m: float = 0.0
 
 
 class Phase(Enum):
     """What the expert is doing."""
 
+    DETOUR = auto()
     REACH = auto()
     CLOSE = auto()
     RAISE = auto()
@@ -69,6 +73,11 @@ class ScriptedExpert:
         self._rng = rng
         self._noise = noise
         self.phase = Phase.REACH
+        self._waypoint = np.array(task.home_position_m)
+        if noise is not None and noise.detour_m > 0:
+            self.phase = Phase.DETOUR
+            reach = noise.detour_m * np.array([0.5, 1.0, 0.5])
+            self._waypoint = self._waypoint + rng.uniform(-reach, [*reach[:2], 0.0])
         self._phase_steps = 0
         self._grasp_xy = np.zeros(2)
         self._command: Array | None = None
@@ -111,6 +120,10 @@ class ScriptedExpert:
         position = truth.object_positions[self._object.name]
         ee = state.ee_position_m
         lost = self._object.name not in truth.held
+        if self.phase is Phase.DETOUR:
+            if float(np.linalg.norm(self._waypoint - ee)) < 0.04 or self._phase_steps > 20:
+                self.phase = Phase.REACH
+            return self._waypoint, OPEN_M
         if self.phase is Phase.REACH:
             sideways_m = float(np.hypot(*(position[:2] - ee[:2])))
             # Come down along a funnel: high while far to the side, on the object when above it.
@@ -184,7 +197,7 @@ class ScriptedExpert:
         ) * self._rng.normal(0.0, noise.sigma_m, 3)
         scale = 1.0
         if noise.until_close:
-            near = self.phase is not Phase.REACH
+            near = self.phase not in (Phase.REACH, Phase.DETOUR)
             distance_m = float(np.linalg.norm(goal - command))
             scale = 0.15 if near else float(np.clip(distance_m / 0.05, 0.15, 1.0))
         return command + scale * self._wander
