@@ -166,9 +166,9 @@ class Cell(Node):
             return
         if self.latch_at == (self.current.index, msg.decision):
             self.latch_at = None
-            self.latched, self.code = True, "FORCE"
+            self.latched, self.code = True, "REFLEX"
             self.say_safety()
-            self.outcome(chunk, ChunkOutcome.RESULT_ABORTED, "FORCE")
+            self.outcome(chunk, ChunkOutcome.RESULT_ABORTED, "REFLEX")
             return
         self.tick += self.rows
         self.outcome(chunk, ChunkOutcome.RESULT_EXECUTED)
@@ -299,7 +299,7 @@ def test_latched_stop_aborts_is_reset_and_the_episode_is_repeated(stage):
         ("train_000000", ABORTED),
         ("train_000000", TIMEOUT),
     ]
-    assert show.ended[0].reason == "FORCE"
+    assert show.ended[0].reason == "REFLEX"
     assert show.cell.resets == 2
     assert len(set(show.cell.scene_seeds)) == 1, "repeated from the same start"
 

@@ -83,7 +83,7 @@ class Show:
         name = self.name
         self.robot()
         if how == ABORTED:
-            self.latch("FORCE")
+            self.latch("REFLEX")
             self.world.safety = SafetyView(latched=False)
             return
         good, bad = how == SUCCESS, how == FAILURE
@@ -183,11 +183,11 @@ def test_latch_aborts_is_reset_and_the_episode_is_repeated():
     show = Show()
     show.wait()
     show.robot()
-    show.latch("FORCE", "FORCE")
+    show.latch("REFLEX", "FORCE")
     assert show.ended == [("train_000000", ABORTED)]
     show.wait(1)
     assert show.resets == 0, "its cause is still present"
-    show.latch("FORCE")
+    show.latch("REFLEX")
     assert show.resets == 1
     show.world.safety = SafetyView(False)
     show.wait(1)
@@ -227,7 +227,7 @@ def test_resets_of_a_session_are_bounded_over_all_goals():
         show = Show(gates=gates, episodes=100)
         show.now_s = 1000.0 * len(results)
         while show.runner.result is None and show.resets < 10:
-            show.latch("FORCE")
+            show.latch("REFLEX")
             show.wait(2)
             show.world.safety = SafetyView(False)
             show.wait(2)
@@ -245,7 +245,7 @@ def test_episode_that_is_aborted_again_and_again_ends_the_goal():
         show.play(ABORTED)
     assert not show.runner.result.success
     assert "train_000000 was aborted 4 times in a row" in show.runner.result.message
-    assert "FORCE" in show.runner.result.message
+    assert "REFLEX" in show.runner.result.message
 
 
 def test_aborts_in_between_do_not_add_up():

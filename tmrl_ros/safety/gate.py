@@ -51,7 +51,7 @@ class Gate:
         self._last_asked: Quat | None = None
         self._width_m: float | None = None
         self._yields_left = 0
-        self._last_decision: tuple[str, int] | None = None
+        self._last_decision: tuple[str, int, int] | None = None
         self._shown_causes: tuple[str, ...] = ()
 
     def on_state(self, sample: RobotSample, wall_s: float) -> list[Effect]:
@@ -244,10 +244,10 @@ class Gate:
         """
         if chunk.source is not ChunkSource.POLICY:
             return True
-        last = self._last_decision
-        if last is not None and last[0] == chunk.episode_id and chunk.stamp_ns <= last[1]:
+        last, when = self._last_decision, (chunk.stamp_ns, chunk.sequence)
+        if last is not None and last[0] == chunk.episode_id and when <= last[1]:
             return False
-        self._last_decision = (chunk.episode_id, chunk.stamp_ns)
+        self._last_decision = (chunk.episode_id, when)
         return True
 
     def _present_codes(self, wall_s: float) -> tuple[str, ...]:
