@@ -66,7 +66,7 @@ def chunk(sequence: int = 1, tick: int = 1, **changes: Any) -> Chunk:
         stamp_ns=tick * PERIOD_NS,
         sequence=sequence,
         episode_id="train_000001",
-        decision=0,
+        decision=sequence,
         source=ChunkSource.POLICY,
         action_space="cartesian_relative",
         reference_pose=pose(),

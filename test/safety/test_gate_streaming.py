@@ -139,6 +139,15 @@ def test_policy_chunk_out_of_order_is_refused(sequence):
     assert gate.status(0.0).state is GateState.READY
 
 
+def test_a_repeated_episode_may_number_its_decisions_anew():
+    gate = ready_gate()
+    gate.on_chunk(chunk(5, execute_steps=1), 0.0)
+    gate.on_state(sample(2), 0.0)
+    effects = gate.on_chunk(chunk(1, 2, decision=0), 0.0)
+    assert outcomes(effects) == []
+    assert gate.status(0.0).state is GateState.RUNNING
+
+
 def test_order_is_kept_per_episode_and_for_the_policy_alone():
     gate = ready_gate()
     gate.on_chunk(chunk(5, execute_steps=1), 0.0)

@@ -240,14 +240,16 @@ class Gate:
     def _in_order(self, chunk: Chunk) -> bool:
         """Note a policy's decision; False when it or a later one of its episode came before.
 
-        The observation's stamp says what is later: a repeated episode numbers its decisions anew.
+        An episode that is repeated after an abort numbers its decisions anew, from 0.
         """
         if chunk.source is not ChunkSource.POLICY:
             return True
-        last, when = self._last_decision, (chunk.stamp_ns, chunk.sequence)
-        if last is not None and last[0] == chunk.episode_id and when <= last[1]:
-            return False
-        self._last_decision = (chunk.episode_id, when)
+        last = self._last_decision
+        if last is not None and last[0] == chunk.episode_id and chunk.sequence <= last[1]:
+            repeated = chunk.decision == 0 and chunk.stamp_ns > last[2]
+            if not repeated:
+                return False
+        self._last_decision = (chunk.episode_id, chunk.sequence, chunk.stamp_ns)
         return True
 
     def _present_codes(self, wall_s: float) -> tuple[str, ...]:
