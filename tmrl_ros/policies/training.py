@@ -17,7 +17,7 @@ class TrainingSettings:
     """Optimiser settings; the seed decides initial weights, batches and noise."""
 
     iterations: int = 5000
-    batch_size: int = 256
+    batch_size: int = 160
     learning_rate: float = 1e-3
     weight_decay: float = 1e-6
     ema_decay: float = 0.998
