@@ -1,4 +1,4 @@
-"""The learner finds what pays, is reproducible, and goes on from a checkpoint as if never stopped."""
+"""The learner finds what pays, is reproducible, and goes on from a checkpoint without a seam."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The flow policy learns a conditional, forgets it with the context timestep, and is reproducible."""
+"""The flow policy learns a conditional, forgets it with the context timestep, is reproducible."""
 
 import pytest
 import torch

@@ -15,7 +15,7 @@ from tmrl_ros.data.transitions import Transition
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows as tensors: features (B, F), z (B, Z), t, reward, terminated (B,), next_features (B, F)."""
+    """Rows as tensors: (B, F) features and next_features, (B, Z) z, (B,) t, reward, terminated."""
 
     features: Tensor
     z: Tensor

@@ -1,10 +1,10 @@
 """TMRL: reinforcement learning over the action noise z and context timestep t of a frozen policy.
 
-One decision per action chunk. The reward is 1 on success and 0 otherwise, so values are probabilities
-of success discounted by the decisions still needed, and targets are kept in [0, 1]. Against the
-public code: no entropy in the target (kept), no context-noise head (its policy ignores it), warm-up
-from the base policy (theirs: uniform noise), next features stored (theirs: the next row, also at
-time-outs).
+One decision per action chunk. The reward is 1 on success and 0 otherwise, so values are
+probabilities of success discounted by the decisions still needed, and targets are kept in [0, 1].
+Against the public code: no entropy in the target (kept), no context-noise head (its policy ignores
+it), warm-up from the base policy (theirs: uniform noise), next features stored (theirs: the next
+row, also at time-outs).
 """
 
 from __future__ import annotations
@@ -86,12 +86,12 @@ class TmrlLearner:
         alpha = self.log_alpha.detach().exp()
         loss = (alpha * log_prob - values.mean(0)).mean()
         self.actor_optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         self.actor_optimiser.step()
         self.critics.requires_grad_(True)
         alpha_loss = -self.log_alpha * float((log_prob.detach() + self.target_entropy).mean())
         self.alpha_optimiser.zero_grad(set_to_none=True)
-        alpha_loss.backward()
+        alpha_loss.backward()  # type: ignore[no-untyped-call]
         self.alpha_optimiser.step()
         if self.updates % 50 < self.method.actor_every:
             self.metrics["temperature"] = float(alpha.detach())

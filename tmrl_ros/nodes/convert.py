@@ -11,6 +11,7 @@ from geometry_msgs.msg import Pose as PoseMsg
 from numpy.typing import NDArray
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
+
 from tmrl_msgs.msg import (
     ActionChunk,
     ChunkOutcome,
@@ -19,7 +20,6 @@ from tmrl_msgs.msg import (
     RobotState,
     RobotTarget,
 )
-
 from tmrl_ros.core.types import (
     NANOSECONDS,
     Chunk,
@@ -108,7 +108,8 @@ def image_from_msg(msg: Image) -> NDArray[np.generic]:
     row = msg.width * channels * dtype.itemsize
     if msg.step < row or len(msg.data) != msg.step * msg.height:
         raise ValueError(
-            f"image {msg.width}x{msg.height} {msg.encoding} has {len(msg.data)} bytes, step {msg.step}"
+            f"image {msg.width}x{msg.height} {msg.encoding} has {len(msg.data)} bytes, "
+            f"step {msg.step}"
         )
     rows = np.frombuffer(msg.data, np.uint8).reshape(msg.height, msg.step)[:, :row]
     pixels = np.ascontiguousarray(rows).view(dtype).reshape(msg.height, msg.width, channels)
@@ -216,7 +217,8 @@ def chunk_from_msg(msg: ActionChunk) -> Chunk:
     """
     if len(msg.actions) != msg.horizon * msg.action_dim:
         raise ValueError(
-            f"chunk {msg.sequence} has {len(msg.actions)} values, not {msg.horizon} x {msg.action_dim}"
+            f"chunk {msg.sequence} has {len(msg.actions)} values, "
+            f"not {msg.horizon} x {msg.action_dim}"
         )
     return Chunk(
         stamp_ns=to_ns(msg.header.stamp),

@@ -1,4 +1,4 @@
-"""Policy bundles: a folder with `policy.json` (what it is) and `model.safetensors` (its weights)."""
+"""Policy bundles: a folder with `policy.json` (what it is) and `model.safetensors` (weights)."""
 
 from __future__ import annotations
 

@@ -82,8 +82,8 @@ class ContextSpec:
 def actor_features(raw_context: Float32Array, spec: ContextSpec) -> Float32Array:
     """What actor and critics see: where objects and gripper are, and objects from the gripper.
 
-    Scaled by lengths of a table-top cell rather than by the demonstrations' spread: fine-tuning goes
-    where demonstrations never were. The prompt is left out: within one run it does not change.
+    Scaled by lengths of a table-top cell rather than by the demonstrations' spread: fine-tuning
+    goes where demonstrations never were. The prompt is left out: within one run it does not change.
 
     Returns:
         (3K + 4 + 3K,) float32, clipped to +-5.
@@ -95,7 +95,8 @@ def actor_features(raw_context: Float32Array, spec: ContextSpec) -> Float32Array
     own = np.append((state[:3] - WORKSPACE_CENTRE_M) / WORKSPACE_SCALE_M, 2 * state[3] - 1)
     relative = (objects - state[:3]) / RELATIVE_SCALE_M
     values = np.concatenate([placed.ravel(), own, relative.ravel()])
-    return np.clip(values, -5.0, 5.0).astype(np.float32)
+    features: Float32Array = np.clip(values, -5.0, 5.0).astype(np.float32)
+    return features
 
 
 def feature_size(spec: ContextSpec) -> int:

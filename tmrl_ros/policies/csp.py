@@ -4,9 +4,9 @@
 
 At `t_context` = 0 the policy imitates p(a | c); at 1 it draws from the marginal over what was
 smoothed. The public code runs 100 steps for small policies and never reaches the marginal
-(sqrt(ab) = .60 there), and with its linear betas most of [0, 1] is near-marginal (ab = .08 at t = .5
-with 1000 steps). Here t has 1000 steps and is uniform in the noise amplitude sqrt(1 - ab), from
-exactly 0 to exactly 1.
+(sqrt(ab) = .60 there), and with its linear betas most of [0, 1] is near-marginal (ab = .08 at
+t = .5 with 1000 steps). Here t has 1000 steps and is uniform in the noise amplitude sqrt(1 - ab),
+from exactly 0 to exactly 1.
 """
 
 from __future__ import annotations

@@ -39,8 +39,8 @@ def training_data(
 ) -> TrainingData:
     """Pair every control step with the targets that followed it.
 
-    Between two observations object positions are interpolated, so that a demonstration gives a sample
-    per control step (20 Hz) although pictures were taken more rarely.
+    Between two observations object positions are interpolated, so that a demonstration gives a
+    sample per control step (20 Hz) although pictures were taken more rarely.
 
     Targets come from the recorded stream at control rate, so chunks may be longer than the pieces
     the demonstrator worked in. Past the end of an episode its last target is repeated.
@@ -89,8 +89,9 @@ def normalisation(
 ) -> tuple[Float32Array, Float32Array, Float32Array, Float32Array]:
     """Mean and standard deviation of contexts (C,), (C,) and encoded actions (H, 4), (H, 4).
 
-    The prompt's part has one scale for all dimensions, measured over the distinct prompts and around
-    their mean: what all prompts share says nothing, and unit noise must mean the same in each of them.
+    The prompt's part has one scale for all dimensions, measured over the distinct prompts and
+    around their mean: what all prompts share says nothing, and unit noise must mean the same in
+    each of them.
     """
     mean, std = data.context.mean(0), data.context.std(0)
     std = np.maximum(std, 0.01)
@@ -107,8 +108,9 @@ def normalisation(
 def _objects_at(episode: Demonstration, starts: IntArray, step: int) -> Float32Array:
     """Object positions (K, 3) at a control step, between the observations before and after it."""
     after = int(np.searchsorted(starts, step))
+    there: Float32Array = episode.objects[after]
     if starts[after] == step:
-        return episode.objects[after]
+        return there
     share = (step - starts[after - 1]) / (starts[after] - starts[after - 1])
-    between: Float32Array = (1 - share) * episode.objects[after - 1] + share * episode.objects[after]
+    between: Float32Array = (1 - share) * episode.objects[after - 1] + share * there
     return between

@@ -1,8 +1,9 @@
 """A flow-matching policy over action chunks that knows two times: the action's and the context's.
 
 A transformer over the steps of the chunk with adaptive layer norm (DiT, arXiv 2212.09748). It
-predicts the clean chunk a; on the straight path x_t = (1 - t) a + t eps (rectified flow) the velocity
-is (x_t - a) / t. Predicting a rather than the velocity is what made a small network use the prompt.
+predicts the clean chunk a; on the straight path x_t = (1 - t) a + t eps (rectified flow) the
+velocity is (x_t - a) / t. Predicting a rather than the velocity is what made a small network use
+the prompt.
 """
 
 from __future__ import annotations
@@ -134,8 +135,8 @@ class FlowPolicy(nn.Module):
     def loss(self, actions: Tensor, context: Tensor, generator: torch.Generator) -> Tensor:
         """Mean square error of the predicted chunk; both times are drawn independently.
 
-        The action time is U[0, 1]. The context timestep is 0 for a quarter of the rows, so that precise
-        imitation does not pay for the smoothing, and U[0, 1] for the others.
+        The action time is U[0, 1]. The context timestep is 0 for a quarter of the rows, so that
+        precise imitation does not pay for the smoothing, and U[0, 1] for the others.
 
         Args:
             actions: (B, H, A), normalised.

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from tmrl_ros.core.types import Float32Array, FloatArray
@@ -13,14 +15,16 @@ from tmrl_ros.policies.bundle import PolicySpec
 from tmrl_ros.policies.context import actor_features
 from tmrl_ros.policies.flow import FlowPolicy
 
+AnyFloat = TypeVar("AnyFloat", np.float32, np.float64)
+
 
 @dataclass
 class ChunkPolicy:
     """Normalises, samples and denormalises; knows no ROS.
 
-    The action noise of a decision is one vector z (action_dim,), repeated over the chunk. The network
-    predicts moves from row to row, so a repeated z pushes all of them the same way: that is what gives
-    it leverage on where the arm goes.
+    The action noise of a decision is one vector z (action_dim,), repeated over the chunk. The
+    network predicts moves from row to row, so a repeated z pushes all of them the same way: that is
+    what gives it leverage on where the arm goes.
     """
 
     spec: PolicySpec
@@ -78,8 +82,8 @@ class ChunkPolicy:
         return decode_steps(chunk.numpy().astype(np.float64))
 
 
-def encode_steps(actions: FloatArray) -> FloatArray:
-    """Chunks (..., H, 4) relative to the measured pose -> moves from row to row; the opening stays."""
+def encode_steps(actions: NDArray[AnyFloat]) -> NDArray[AnyFloat]:
+    """Chunks (..., H, 4) relative to the measured pose -> moves from row to row; openings stay."""
     steps = actions.copy()
     steps[..., 1:, :3] -= actions[..., :-1, :3]
     return steps

@@ -1,4 +1,4 @@
-"""Pre-train a policy bundle with context smoothing from recorded demonstrations (`tmrl pretrain`)."""
+"""Pre-train a policy bundle with context smoothing from demonstrations (`tmrl pretrain`)."""
 
 from __future__ import annotations
 

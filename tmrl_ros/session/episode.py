@@ -23,8 +23,8 @@ from tmrl_ros.core.types import (
 from tmrl_ros.session.commands import Announce, AskScene, Command, EpisodeSpec, Move
 from tmrl_ros.session.homing import Homing
 
-# Causes of a latch that a policy brings about by what it asks for: such an episode has failed and is
-# not repeated, or an evaluation would repeat a policy's failures until they succeed.
+# Causes of a latch that a policy brings about by what it asks for: such an episode has failed and
+# is not repeated, or an evaluation would repeat a policy's failures until they succeed.
 POLICY_FAULTS = frozenset(
     {"FORCE", "WORKSPACE", "STEP", "OUTSIDE_WORKSPACE", "START_OFFSET", "START_ROTATION"}
 )
