@@ -182,9 +182,9 @@ class PolicyServer(ConfiguredNode):
             empty = np.zeros(0, np.float32)
             return Decision(actions, empty, empty, 0.0, "scripted", 0)
         assert self._acting is not None
-        return self._acting.decide(self._context(msg))
+        return self._acting.decide(self._raw_context(msg))
 
-    def _context(self, msg: Observation) -> Float32Array:
+    def _raw_context(self, msg: Observation) -> Float32Array:
         assert self._acting is not None
         spec = self._acting.policy.spec.context
         objects = spec.select_objects(msg.object_names, np.array(msg.object_positions, np.float32))
@@ -231,7 +231,7 @@ class PolicyServer(ConfiguredNode):
             response.message = "scripted demonstrations do not answer inference requests"
             return response
         try:
-            context = self._context(request.observation)
+            context = self._raw_context(request.observation)
             policy = self._acting.policy
             z = np.array(request.z, np.float32)
             if z.size not in (0, policy.z_size):

@@ -30,6 +30,12 @@ GRIPPER_OPEN_M = 0.08
 FEEDFORWARD = 0.5
 """Share of the servos' damping lag that the reference's own velocity makes up for. All of it would
 turn every corner of a 20 Hz reference into a jerk."""
+PRESSING_LIMIT_N = 35.0
+"""Contact force at which the set point gives way, as an impedance controller's error clip does."""
+CONTACT_TORQUE_NM = 5.0
+"""Contact torque on any joint below which no force is looked for."""
+WRENCH_FILTER = 0.4
+"""Share of a control period's wrench that enters the filtered one: about 0.1 s at 20 Hz."""
 RAMPS_PER_PERIOD = 5
 """Set points per control period; the actuators' own filter smooths between them at every step."""
 _FULL_STATE = mujoco.mjtState.mjSTATE_INTEGRATION.value
@@ -57,6 +63,7 @@ class ArmDriver:
         lag_s = -model.actuator_biasprm[:7, 2] / model.actuator_gainprm[:7, 0]
         self._lead: Array = FEEDFORWARD * lag_s / control_period_s
         self._jacobian = np.zeros((6, model.nv))
+        self._wrench = np.zeros(6)
 
     @property
     def gripper_width_m(self) -> float:
@@ -87,6 +94,7 @@ class ArmDriver:
         self._data.ctrl[:7] = q
         self._q_reference = q.copy()
         self._velocity = np.zeros(3)
+        self._wrench = np.zeros(6)
 
     def open_gripper_by_hand(self) -> None:
         """Open the fingers at once, as a person freeing an object does."""
@@ -126,15 +134,41 @@ class ArmDriver:
         self._width_reference_m = start_width_m + float(np.clip(widen, -widest, widest))
         for ramp in range(1, RAMPS_PER_PERIOD + 1):
             share = ramp / RAMPS_PER_PERIOD
+            left = RAMPS_PER_PERIOD - ramp
             self._data.ctrl[:7] = start + (share + self._lead) * move
             self._data.ctrl[7] = 0.5 * (
                 start_width_m + share * (self._width_reference_m - start_width_m)
             )
             mujoco.mj_step(self._model, self._data, self._steps_per_ramp)
+            if self._give_way():
+                mujoco.mj_step(self._model, self._data, left * self._steps_per_ramp)
+                break
+        self._wrench += WRENCH_FILTER * (self.twist_and_wrench()[1] - self._wrench)
         # mj_step leaves body poses one physics step behind the joints.
         mujoco.mj_kinematics(self._model, self._data)
         mujoco.mj_comPos(self._model, self._data)
         mujoco.mj_camlight(self._model, self._data)
+
+    def _give_way(self) -> bool:
+        """Pull the set point towards the measured joints while the arm presses too hard."""
+        if float(np.max(np.abs(self._data.qfrc_constraint[:7]))) < CONTACT_TORQUE_NM:
+            return False
+        force_n = float(np.linalg.norm(self.twist_and_wrench()[1][:3]))
+        if force_n < PRESSING_LIMIT_N:
+            return False
+        q = self._data.qpos[:7]
+        self._q_reference = q + (PRESSING_LIMIT_N / force_n) * (self._data.ctrl[:7] - q)
+        self._data.ctrl[:7] = self._q_reference
+        self._velocity = np.zeros(3)
+        return True
+
+    @property
+    def filtered_wrench(self) -> Array:
+        """The external wrench (6,) through a low-pass filter, as an arm's own estimate has one.
+
+        An impact of a few milliseconds hardly shows in it; pressing does.
+        """
+        return self._wrench.copy()
 
     def measured_pose(self) -> Pose:
         """Pose of the tool centre point."""
@@ -164,11 +198,13 @@ class ArmDriver:
         """Everything the next step depends on."""
         state = np.zeros(mujoco.mj_stateSize(self._model, _FULL_STATE))
         mujoco.mj_getState(self._model, self._data, state, _FULL_STATE)
-        return state, self._q_reference, self._velocity, np.array([self._width_reference_m])
+        width = np.array([self._width_reference_m])
+        return state, self._q_reference, self._velocity, width, self._wrench.copy()
 
     def restore(self, snapshot: tuple[Array, ...]) -> None:
         """Go back to a snapshot."""
-        state, self._q_reference, self._velocity, width = snapshot
+        state, self._q_reference, self._velocity, width, wrench = snapshot
+        self._wrench = wrench.copy()
         self._width_reference_m = float(width[0])
         mujoco.mj_setState(self._model, self._data, state, _FULL_STATE)
         mujoco.mj_forward(self._model, self._data)

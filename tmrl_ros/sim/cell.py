@@ -151,7 +151,7 @@ class SimulatedCell:
         """Measure the robot."""
         arm, data = self._arm, self._data
         pose = arm.measured_pose()
-        twist, wrench = arm.twist_and_wrench()
+        twist, _ = arm.twist_and_wrench()
         return CellState(
             stamp_s=self.time_s,
             q=data.qpos[:7].copy(),
@@ -160,7 +160,7 @@ class SimulatedCell:
             ee_position_m=pose.position_m,
             ee_quaternion_xyzw=pose.quaternion_xyzw,
             ee_twist=twist,
-            external_wrench=wrench,
+            external_wrench=arm.filtered_wrench,
             gripper_width_m=arm.gripper_width_m,
         )
 
