@@ -176,7 +176,7 @@ class MethodConfig(Section):
     updates_per_decision: float = Field(10.0, ge=0, le=100)
     batch_size: int = Field(128, ge=8, le=4096)
     hidden: int = Field(128, ge=16, le=2048)
-    critics: int = Field(2, ge=1, le=20)
+    critics: int = Field(2, ge=2, le=20)
     discount: float = Field(0.95, gt=0, lt=1, description="per decision")
     learning_rate: float = Field(1e-3, gt=0, le=0.1)
     actor_learning_rate: float = Field(3e-4, gt=0, le=0.1)

@@ -230,7 +230,7 @@ class EpisodeAssembler:
         if outcome is None:
             return "outcome"
         if outcome.result is not ChunkResult.EXECUTED:
-            return "not_executed"
+            return None if self._is_fault(decision, outcome) else "not_executed"
         label, estimate = self._label(decision), self._estimate(decision)
         terminal = label in TERMINAL or (label is None and _is_terminal(estimate))
         if decision + 1 not in self._chunks and not (final and terminal):
@@ -241,6 +241,12 @@ class EpisodeAssembler:
             return "invalid_reward"
         return None
 
+    def _is_fault(self, decision: int, outcome: Outcome) -> bool:
+        """Whether the stop that ended this chunk was the policy's failure, which is learned from."""
+        failed = self._ended is not None and self._ended.outcome is EpisodeOutcome.FAILURE
+        last = decision == self._decisions() - 1
+        return failed and last and outcome.result is ChunkResult.ABORTED
+
     def _row(self, decision: int) -> Transition:
         chunk, after = self._chunks[decision], self._chunks.get(decision + 1)
         label, estimate, ended = self._label(decision), self._estimate(decision), self._ended
@@ -250,6 +256,8 @@ class EpisodeAssembler:
             reward, terminated = self._reward_of(estimate), _is_terminal(estimate)
         else:
             reward, terminated = 0.0, False
+        if self._is_fault(decision, self._outcomes[chunk.sequence]):
+            reward, terminated = 0.0, True
         last = ended is not None and decision == self._decisions() - 1
         timeout = ended is not None and ended.outcome is EpisodeOutcome.TIMEOUT
         return Transition(

@@ -143,11 +143,17 @@ class ActingPolicy:
         """Choose (z, t) for a raw context (C,) and decode the chunk."""
         features = self.features(context)
         z, t = self._choose(features)
+        noise = self._base_noise() if self._mode == BASE else z
         actions = self.policy.sample(
-            context[None], z[None], np.array([t], np.float32), self._eps[None]
+            context[None], noise[None], np.array([t], np.float32), self._eps[None]
         )[0]
         version = self.version if self._mode == ACTOR else 0
         return Decision(actions, features, z, t, self._mode, version)
+
+    def _base_noise(self) -> Float32Array:
+        """Noise as in training, drawn anew for every row (H, A): the frozen policy as it is."""
+        shape = (self.policy.spec.action.horizon, self.policy.z_size)
+        return self._rng.standard_normal(shape).astype(np.float32)
 
     def _choose(self, features: Float32Array) -> tuple[Float32Array, float]:
         if self._mode != ACTOR or self._actor is None:

@@ -289,6 +289,7 @@ class EpisodeMachine:
     def _stopped(self, code: str) -> list[Command]:
         """What the policy asked for is its own failure; any other stop says nothing about it."""
         if self.state == EpisodeState.RUNNING and code in POLICY_FAULTS:
+            self.decisions = self._current + 1  # the chunk that was stopped counts: it did it
             return self._finish(EpisodeOutcome.FAILURE, code, "")
         return self._abort(code)
 

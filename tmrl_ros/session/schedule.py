@@ -46,7 +46,8 @@ def plan(config: Config, kind: Kind = "finetune") -> list[PhasePlan]:
     if kind == "deploy":
         phases = [PhasePlan(Phase.OTHER, session.evaluation_episodes, method, False, True)]
     elif kind == "collect":
-        phases = [PhasePlan(Phase.COLLECT, session.train_episodes, method, False, False)]
+        acting = "base" if method == "tmrl" else method
+        phases = [PhasePlan(Phase.COLLECT, session.train_episodes, acting, False, False)]
     else:
         count = session.evaluation_episodes
         train = PhasePlan(
