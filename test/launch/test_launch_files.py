@@ -1,9 +1,12 @@
 """The launch files, where ROS's launch is installed (it is not on PyPI)."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
@@ -76,22 +79,51 @@ def test_a_mistake_is_a_sentence_and_nothing_starts(launch, tmp_path, word, expe
     assert not list(tmp_path.glob("sessions/*"))
 
 
-def test_the_graph_starts_and_ctrl_c_ends_it(launch, tmp_path, domain_id):
-    """The scripted expert needs no bundle, so this runs in a fresh checkout."""
+@pytest.fixture
+def graph(launch, tmp_path, domain_id):
+    """A running graph and its pids. The scripted expert needs no bundle."""
     process = launch(
         "collect",
         f"overrides:=session.domain_id={domain_id} method.name=scripted recorder.cameras=none",
     )
     wanted = {node.name for node in nodes_for(load_config(), tmp_path, "collect")}
-    seen = ""
+    pids, seen = {}, ""
     for line in process.stdout:
         seen += line
-        wanted -= {name for name in wanted if f"[INFO] [{name}-" in line and "started" in line}
-        if not wanted:
+        started = re.search(r"\[(\w+)-\d+\]: process started with pid \[(\d+)\]", line)
+        if started:
+            pids[started[1]] = int(started[2])
+        if len(pids) == len(wanted):
             break
-    assert not wanted, seen
+    assert wanted == pids.keys(), seen
+    yield process, pids
+    process.kill()
+    process.wait()
+
+
+def wait_until_gone(pids):
+    while any(Path(f"/proc/{pid}/cmdline").is_file() and _words(pid) for pid in pids):
+        time.sleep(0.05)
+
+
+def _words(pid):
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()  # empty for what only waits to be reaped
+    except OSError:
+        return b""
+
+
+def test_a_killed_launch_leaves_nothing_behind(graph):
+    process, pids = graph
+    process.kill()
+    wait_until_gone(pids.values())
+
+
+def test_ctrl_c_ends_the_graph(graph, tmp_path, domain_id):
+    process, pids = graph
     process.send_signal(signal.SIGINT)
     process.communicate()
+    wait_until_gone(pids.values())
     config = next((tmp_path / "sessions").iterdir()) / "config.yaml"
     assert "collect-" in config.parent.name
     assert f"domain_id: {domain_id}" in config.read_text()

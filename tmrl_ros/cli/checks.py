@@ -10,13 +10,14 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
-from tmrl_ros.cli.spawn import end_with_parent
 from tmrl_ros.core.config import Config
 from tmrl_ros.core.environment import node_environment
 from tmrl_ros.core.errors import BundleError, ConfigurationError, OperatorError
 from tmrl_ros.core.load import read_config
+from tmrl_ros.core.parent import end_with_parent
 
 EXIT_BAD_INPUT = 2
 EXIT_IN_USE = 3
@@ -81,7 +82,7 @@ def _start(argv: list[str], environment: dict[str, str]) -> subprocess.Popen[str
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        preexec_fn=end_with_parent(os.getpid()),
+        preexec_fn=partial(end_with_parent, os.getpid()),
     )
 
 

@@ -1,11 +1,12 @@
 """The same graph for `ros2 launch`: the files in `launch/` only name what they run.
 
 Restart rules are `core/graph.py`'s. What `tmrl` has beyond this: figures on the terminal, memory in
-the report, and nodes that end even when the launcher is killed.
+the report, and an end to nodes that hang when the launcher is killed.
 """
 
 from __future__ import annotations
 
+import os
 import shlex
 from typing import Any
 
@@ -25,6 +26,7 @@ from launch_ros.parameter_descriptions import ParameterValue
 
 from tmrl_ros.cli.checks import check_start
 from tmrl_ros.cli.session_folder import check_disk, session_for
+from tmrl_ros.core import parent
 from tmrl_ros.core.environment import node_environment
 from tmrl_ros.core.graph import PACKAGE, Kind, NodeSpec, nodes_for
 from tmrl_ros.core.load import DEFAULTS, config_folder
@@ -81,16 +83,18 @@ def _graph(context: LaunchContext, kind: Kind) -> list[Any]:
     except BaseException:
         session.discard()
         raise
-    environment = node_environment(session.config)
+    environment = {**node_environment(session.config), parent.PARENT: str(os.getpid())}
     actions: list[Any] = [
         SetEnvironmentVariable(name, value) for name, value in environment.items()
     ]
+    # First, because a missing RViz is an error that must come before anything has started.
+    actions += _viewer(values, session.config.robot.base_frame)
     for spec in nodes:
         node = _node(spec, values)
         actions.append(node)
         if spec.required:
             actions.append(RegisterEventHandler(OnProcessExit(target_action=node, on_exit=_end)))
-    return [*actions, *_viewer(values, session.config.robot.base_frame)]
+    return actions
 
 
 def _node(spec: NodeSpec, values: dict[str, str]) -> Node:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import BinaryIO
 
 from tmrl_ros.cli import guard
-
-PR_SET_PDEATHSIG = 1
+from tmrl_ros.core.parent import end_with_parent
 
 
 def spawn(
@@ -27,7 +26,7 @@ def spawn(
         stderr=subprocess.STDOUT,
         env=dict(environment),
         process_group=0,
-        preexec_fn=end_with_parent(os.getpid()),
+        preexec_fn=partial(end_with_parent, os.getpid()),
     )
 
 
@@ -40,18 +39,6 @@ def start_guard() -> subprocess.Popen[bytes]:
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-
-
-def end_with_parent(parent: int) -> Callable[[], None]:
-    """Make a function that asks the kernel to end the calling process when its parent dies."""
-    prctl = ctypes.CDLL(None, use_errno=True).prctl
-
-    def ask() -> None:
-        prctl(PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
-        if os.getppid() != parent:  # it died before the call
-            os._exit(1)
-
-    return ask
 
 
 def signal_group(pid: int, number: signal.Signals) -> None:

@@ -20,6 +20,7 @@ from rclpy.subscription import Subscription
 from tmrl_ros.core.config import Config
 from tmrl_ros.core.errors import OperatorError
 from tmrl_ros.core.load import load_config, read_config
+from tmrl_ros.core.parent import end_with_parent_if_wanted
 
 RELIABLE = QoSProfile(
     depth=10, history=HistoryPolicy.KEEP_LAST, reliability=ReliabilityPolicy.RELIABLE
@@ -86,6 +87,7 @@ def run_node(make: Callable[[], Node], args: list[str] | None = None) -> int:
     `close()` of the node, if it has one, runs on the way out. A node that decides about the exit
     code itself has an attribute `exit_code`.
     """
+    end_with_parent_if_wanted()
     rclpy.init(args=args if args is not None else sys.argv)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     signal.signal(signal.SIGINT, signal.default_int_handler)
