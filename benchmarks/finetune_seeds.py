@@ -1,6 +1,6 @@
-"""How well, how fast and how surely does the main job work? `make finetune` over seeds and tasks.
+"""How well, how fast and how surely does the main job work? Seeds and tasks, one by one.
 
-Runs the job as an operator would (`tmrl finetune`), one seed after the other, and writes
+Runs the job as an operator would, one seed after the other, and writes
 `docs/benchmarks/finetune.json` and `docs/benchmarks/finetune.png`. Finished sessions are not run again.
 
     .venv/bin/python benchmarks/finetune_seeds.py --tasks pick_named lift --seeds 5

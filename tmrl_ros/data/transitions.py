@@ -242,7 +242,7 @@ class EpisodeAssembler:
         return None
 
     def _is_fault(self, decision: int, outcome: Outcome) -> bool:
-        """Whether the stop that ended this chunk was the policy's failure, which is learned from."""
+        """Whether the stop that ended this chunk was the policy's own failure."""
         failed = self._ended is not None and self._ended.outcome is EpisodeOutcome.FAILURE
         last = decision == self._decisions() - 1
         return failed and last and outcome.result is ChunkResult.ABORTED

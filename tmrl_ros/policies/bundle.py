@@ -187,15 +187,7 @@ def load_bundle(folder: Path) -> tuple[PolicySpec, FlowPolicy]:
         BundleError: A sentence that names the file and what is wrong with it.
     """
     spec = read_spec(folder)
-    path = folder / WEIGHTS_FILE
-    if not path.is_file():
-        raise BundleError(f"The policy bundle {folder} has no {WEIGHTS_FILE}: copy it again.")
-    found = _sha256(path)
-    if found != spec.weights_sha256:
-        raise BundleError(
-            f"{path} is damaged: its hash is {found[:12]}, {SPEC_FILE} says "
-            f"{spec.weights_sha256[:12]}. Copy it again."
-        )
+    path = _intact_weights(folder, spec)
     policy = FlowPolicy(spec.flow_size, torch.from_numpy(spec.context.smoothed_mask()))
     try:
         policy.load_state_dict(load_file(path))
@@ -208,12 +200,14 @@ def load_bundle(folder: Path) -> tuple[PolicySpec, FlowPolicy]:
 
 
 def check_bundle(folder: Path, config: Config) -> PolicySpec:
-    """Compare a bundle with robot, task and method before anything moves.
+    """Compare a bundle with its own hash, robot, task and method before anything moves.
 
     Raises:
-        BundleError: One sentence: what the policy needs and what the configuration has.
+        BundleError: One sentence: what is damaged, or what the policy needs and what the
+            configuration has.
     """
     spec = read_spec(folder)
+    _intact_weights(folder, spec)
     where = folder / SPEC_FILE
     robot, task = config.robot, config.task
     if spec.action.rate_hz != robot.control_rate_hz:
@@ -241,6 +235,19 @@ def check_bundle(folder: Path, config: Config) -> PolicySpec:
                 "use method=base or another bundle."
             )
     return spec
+
+
+def _intact_weights(folder: Path, spec: PolicySpec) -> Path:
+    path = folder / WEIGHTS_FILE
+    if not path.is_file():
+        raise BundleError(f"The policy bundle {folder} has no {WEIGHTS_FILE}: copy it again.")
+    found = _sha256(path)
+    if found != spec.weights_sha256:
+        raise BundleError(
+            f"{path} is damaged: its hash is {found[:12]}, {SPEC_FILE} says "
+            f"{spec.weights_sha256[:12]}. Copy it again."
+        )
+    return path
 
 
 def _sha256(path: Path) -> str:

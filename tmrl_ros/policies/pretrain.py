@@ -13,7 +13,7 @@ import torch
 from tmrl_ros.core.config import Config
 from tmrl_ros.core.errors import ConfigurationError, OperatorError
 from tmrl_ros.core.load import load_config
-from tmrl_ros.data.dataset import load_demonstrations
+from tmrl_ros.data.dataset import Demonstration, load_demonstrations
 from tmrl_ros.policies.bundle import (
     ActionSpec,
     ContextSmoothing,
@@ -40,7 +40,7 @@ def pretrain(config: Config, folder: Path, out: Path, settings: TrainingSettings
     spec = ContextSpec(names, choice.prompt_size, tuple(choice.smoothed))
     try:
         data = training_data(
-            load_demonstrations(folder), spec, choice.horizon, config.robot.gripper_max_width_m
+            _demonstrations(folder), spec, choice.horizon, config.robot.gripper_max_width_m
         )
     except ValueError as error:
         raise OperatorError(f"{folder}: {error}; record some with `tmrl demonstrate`.") from None
@@ -96,6 +96,12 @@ def pretrain(config: Config, folder: Path, out: Path, settings: TrainingSettings
     return save_bundle(out, draft, policy)
 
 
+def _demonstrations(folder: Path) -> list[Demonstration]:
+    """Demonstrations of one session, or of all sessions below a folder (one per prompt)."""
+    sessions = sorted(path.parent for path in folder.glob("*/episodes")) or [folder]
+    return [item for session in sessions for item in load_demonstrations(session)]
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line of `tmrl pretrain`."""
     parser = argparse.ArgumentParser(prog="tmrl pretrain", description=__doc__)
@@ -111,7 +117,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         config = load_config(args.overrides)
         if args.iterations is not None and args.iterations < 1:
             raise ConfigurationError(f"--iterations {args.iterations} is below 1.")
-        torch.set_num_threads(max(2, config.session.torch_threads))
+        torch.set_num_threads(config.session.torch_threads)
         folder = args.demonstrations or Path("sessions/demonstrations") / config.task.name
         out = args.out or config.task.bundle
         iterations = args.iterations or config.task.pretraining.iterations
