@@ -34,6 +34,13 @@ def shared_files() -> list[tuple[str, list[str]]]:
     return list(found.items())
 
 
+def extra(name: str) -> list[str]:
+    """Optional requirements, whose versions stand in requirements.txt with all others."""
+    lines = Path("requirements.txt").read_text().splitlines()
+    marker = f"#[{name}] "
+    return [line.removeprefix(marker) for line in lines if line.startswith(marker)]
+
+
 def wrappers() -> list[tuple[str, list[str]]]:
     """Executables for lib/tmrl_ros of a wheel."""
     folder = Path("build/ros_executables")
@@ -63,7 +70,7 @@ setup(
     ],
     zip_safe=False,
     install_requires=["setuptools"],
-    extras_require={"hardware": ["open3d==0.20.0", "pyrealsense2==2.59.1"]},
+    extras_require={"hardware": extra("hardware")},
     entry_points={
         "console_scripts": [
             *(f"{node} = {PACKAGE}.nodes.{node}:main" for node in NODES),
