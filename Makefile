@@ -90,7 +90,9 @@ test: lint
 finetune: setup
 	@exec $(BIN)/tmrl finetune $(if $(RESUME),--resume "$(RESUME)") $(ARGS)
 
+# Demonstrations that were recorded are not recorded again (sessions/demonstrations/<task>).
 pretrain: setup
+	@$(BIN)/tmrl demonstrate $(ARGS)
 	@exec $(BIN)/tmrl pretrain $(ARGS)
 
 demonstrate: setup
