@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tmrl_ros.core.config import MethodConfig
-from tmrl_ros.core.types import Chunk, Episode, EpisodeOutcome, EpisodeState, Outcome, Phase, Reward
-from tmrl_ros.data.bag_reader import EpisodeRecord
+from tmrl_ros.core.types import Episode, EpisodeOutcome, EpisodeState, Phase
+from tmrl_ros.data.bag_reader import EpisodeRecord, Piece
 from tmrl_ros.data.transitions import AssembledEpisode, EpisodeAssembler, Transition, assemble
 from tmrl_ros.learning.acting import Exploration, pack_actor, prior
 from tmrl_ros.learning.checkpoint import load_checkpoint, save_checkpoint
@@ -48,10 +48,18 @@ class LearnerCore:
     """Replay, learner and the queue of episodes that wait to be learned from."""
 
     def __init__(
-        self, method: MethodConfig, features: int, z_size: int, seed: int, folder: Path
+        self,
+        method: MethodConfig,
+        features: int,
+        z_size: int,
+        seed: int,
+        folder: Path,
+        *,
+        recall: Callable[[str], EpisodeRecord | None] = lambda _: None,
     ) -> None:
-        """`folder` is where checkpoints go."""
+        """`folder` is where checkpoints go, `recall` reads what was recorded of an episode."""
         self.method, self.folder = method, folder
+        self._recall = recall
         self.replay = Replay(features, z_size, method.capacity)
         self.learner = TmrlLearner(method, features, z_size, seed)
         self._sizes = {
@@ -62,6 +70,7 @@ class LearnerCore:
         }
         self.progress = Progress()
         self._assemblers: dict[str, EpisodeAssembler] = {}
+        self._restored: set[str] = set()
         self._queue: deque[AssembledEpisode] = deque()
         self._owed = 0.0
         self._current: AssembledEpisode | None = None
@@ -91,23 +100,43 @@ class LearnerCore:
                 continue
             episode = assemble(record)
             found += 1
+            self._restored.add(record.episode_id)
             if extra is not None and record.episode_id <= self.progress.trained_through:
                 self.replay.add_episode(_usable(episode.transitions))
             else:
                 self._queue.append(episode)
         return found
 
-    def on_piece(self, piece: Chunk | Outcome | Reward | Episode) -> None:
+    def on_piece(self, piece: Piece) -> None:
         """Take one message of a running episode."""
         if isinstance(piece, Episode):
             if piece.phase is not Phase.TRAIN or not piece.learn:
                 return
+            if piece.episode_id in self._restored:
+                return  # said again to a learner that was started late
             if piece.state is EpisodeState.RESETTING:
-                self._flush_others(piece.episode_id)
+                self._assemblers.pop(piece.episode_id, None)
                 self._assemblers[piece.episode_id] = EpisodeAssembler(piece.episode_id)
         assembler = self._assemblers.get(piece.episode_id)
         if assembler is not None and assembler.add(piece) is not None:
+            if assembler.ended is not None and _may_learn(assembler.ended):
+                self._close_before(piece.episode_id)
             self._finish(piece.episode_id)
+
+    @property
+    def incomplete(self) -> str:
+        """The first episode that has ended although something of it has not come, or ""."""
+        ended = (key for key, item in self._assemblers.items() if item.ended is not None)
+        return next(ended, "")
+
+    def close_incomplete(self, episode_id: str) -> None:
+        """Fill the gaps of an episode from its record and use it as far as it goes."""
+        record = self._recall(episode_id)
+        if record is not None:
+            pieces: list[Piece] = [*record.chunks, *record.outcomes, *record.rewards]
+            for piece in [*pieces, *record.events]:
+                self._assemblers[episode_id].add(piece)
+        self._finish(episode_id)
 
     def work(self, budget_s: float) -> Weights | None:
         """Do owed updates for about `budget_s` seconds; weights whenever an episode is done."""
@@ -157,10 +186,16 @@ class LearnerCore:
         values["dropped_rows"] = float(self.dropped_rows)
         return values
 
-    def _flush_others(self, episode_id: str) -> None:
-        """An episode whose messages never all came is used as far as it goes."""
-        for other in [key for key in self._assemblers if key != episode_id]:
-            self._finish(other)
+    def _close_before(self, episode_id: str) -> None:
+        """Wait no longer for what is missing of the episodes before one.
+
+        All of a later episode is there, and every topic keeps its order: what has not come by now
+        was sent before this learner listened.
+        """
+        for other in list(self._assemblers):
+            if other == episode_id:
+                return
+            self.close_incomplete(other)
 
     def _finish(self, episode_id: str) -> None:
         assembler = self._assemblers.pop(episode_id)

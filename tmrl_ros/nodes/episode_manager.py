@@ -272,6 +272,8 @@ class EpisodeManager(ConfiguredNode):
             and (out(topics.RECORDER_STATUS) or not self.config.recorder.enabled),
             "learner": out(topics.LEARNER_STATUS) or not learn,
         }
+        if not there["learner"]:
+            self._world.learner_ready = False  # what it said last, it said before it died
         return tuple(name for name, found in there.items() if not found)
 
     # commands

@@ -9,6 +9,7 @@ import time
 
 import torch
 from rclpy.clock import Clock, ClockType
+from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from std_msgs.msg import Header
 
 from tmrl_msgs.msg import (
@@ -20,9 +21,10 @@ from tmrl_msgs.msg import (
     RewardEstimate,
 )
 from tmrl_ros.core import topics
-from tmrl_ros.data.bag_reader import read_session
+from tmrl_ros.data.bag_reader import EpisodeRecord, read_episode, read_session
+from tmrl_ros.data.bag_stream import BagError
 from tmrl_ros.learning.core import LearnerCore, Weights
-from tmrl_ros.nodes.common import EVENTS, RELIABLE, ConfiguredNode, run_node
+from tmrl_ros.nodes.common import EVENTS, ConfiguredNode, run_node
 from tmrl_ros.nodes.convert import (
     chunk_from_msg,
     episode_from_msg,
@@ -33,6 +35,11 @@ from tmrl_ros.policies.bundle import check_bundle
 from tmrl_ros.policies.context import feature_size
 
 SLICE_S = 0.02  # longest stretch of updates between looks at the messages
+INCOMPLETE_S = 3.0  # wall time that the rest of an ended episode may take; the bag has it by then
+# More than an episode's, so that a learner that is held up for a moment misses nothing.
+PATIENT = QoSProfile(
+    depth=1000, history=HistoryPolicy.KEEP_LAST, reliability=ReliabilityPolicy.RELIABLE
+)
 
 
 class Learner(ConfiguredNode):
@@ -49,7 +56,9 @@ class Learner(ConfiguredNode):
             spec.action.size,
             self.config.session.seed,
             self.session_dir / "checkpoints",
+            recall=self._recall,
         )
+        self._incomplete, self._incomplete_s = "", 0.0
         self._status = self.create_publisher(LearnerStatus, topics.LEARNER_STATUS, EVENTS)
         self._weights = self.create_publisher(PolicyParameters, topics.POLICY_PARAMETERS, EVENTS)
         self._ready, self._checkpoint, self._saved_at = False, "", 0
@@ -60,9 +69,9 @@ class Learner(ConfiguredNode):
         self._saved_at = self._core.progress.episodes
         for kind, topic, convert, qos in (
             (EpisodeEvent, topics.EPISODE, episode_from_msg, EVENTS),
-            (ActionChunk, topics.ACTION_CHUNK, chunk_from_msg, RELIABLE),
-            (ChunkOutcome, topics.CHUNK_OUTCOME, outcome_from_msg, RELIABLE),
-            (RewardEstimate, topics.REWARD, reward_from_msg, RELIABLE),
+            (ActionChunk, topics.ACTION_CHUNK, chunk_from_msg, PATIENT),
+            (ChunkOutcome, topics.CHUNK_OUTCOME, outcome_from_msg, PATIENT),
+            (RewardEstimate, topics.REWARD, reward_from_msg, PATIENT),
         ):
             self.create_subscription(
                 kind, topic, lambda msg, c=convert: self._core.on_piece(c(msg)), qos
@@ -75,6 +84,7 @@ class Learner(ConfiguredNode):
         )
 
     def _on_timer(self) -> None:
+        self._close_incomplete()
         weights = self._core.work(SLICE_S)
         if weights is not None:
             self._publish_weights(weights)
@@ -88,6 +98,22 @@ class Learner(ConfiguredNode):
             self._publish_status()
         idle = self._core.between_episodes and self._core.updates_owed == 0
         self._timer.timer_period_ns = 10_000_000 if idle else 1_000_000
+
+    def _close_incomplete(self) -> None:
+        """Do not wait for ever for messages that a learner started late has missed."""
+        name, now_s = self._core.incomplete, time.monotonic()
+        if name != self._incomplete:
+            self._incomplete, self._incomplete_s = name, now_s
+        elif name and now_s - self._incomplete_s > INCOMPLETE_S:
+            self._core.close_incomplete(name)
+
+    def _recall(self, episode_id: str) -> EpisodeRecord | None:
+        try:
+            record = read_episode(self.session_dir / "episodes" / episode_id)
+        except (BagError, OSError):
+            return None
+        self.get_logger().info(f"The rest of {episode_id} was read from its bag.")
+        return record
 
     def _save(self) -> None:
         self._checkpoint = str(self._core.save())
