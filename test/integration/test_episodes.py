@@ -315,7 +315,7 @@ def test_silent_policy_aborts_and_is_named(stage):
 
 
 def test_operator_overrules_a_running_and_an_ended_episode(stage):
-    show = stage("task.max_decisions=1000")
+    show = stage("task.max_decisions=999")
     future = show.run()
     show.until(lambda: show.cell.decision > 2, "a few decisions")
     assert show.label(outcome=int(FAILURE), labelled_by="anna").success
@@ -338,7 +338,7 @@ def test_missing_truth_aborts_instead_of_counting_as_a_failure(stage):
 
 
 def test_second_goal_is_refused_and_the_first_can_be_cancelled(stage):
-    show = stage("task.max_decisions=1000")
+    show = stage("task.max_decisions=999")
     future = show.run()
     show.until(lambda: show.cell.decision > 0, "the start")
     second = show.client.send_goal_async(RunEpisodes.Goal(episodes=1))
