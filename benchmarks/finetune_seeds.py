@@ -1,7 +1,7 @@
 """How well, how fast and how surely does the main job work? Seeds and tasks, one by one.
 
 Runs the job as an operator would, one seed after the other, and writes
-`docs/benchmarks/finetune.json` and `docs/benchmarks/finetune.png`. Finished sessions are not run again.
+`docs/benchmarks/finetune.json` and `finetune.png` beside it. Finished sessions are not run again.
 
     .venv/bin/python benchmarks/finetune_seeds.py --tasks pick_named lift --seeds 5
 """

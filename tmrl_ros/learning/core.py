@@ -105,6 +105,8 @@ class LearnerCore:
                 self.replay.add_episode(_usable(episode.transitions))
             else:
                 self._queue.append(episode)
+        if self._warming_up:
+            self._owed = self.replay.size * self.method.updates_per_decision
         return found
 
     def on_piece(self, piece: Piece) -> None:
@@ -144,6 +146,8 @@ class LearnerCore:
             self.updates_per_second = 0.0
             return None
         started, done = time.monotonic(), 0
+        if self._warming_up:
+            return self._end_episode()
         while self._owed >= 1 and time.monotonic() - started < budget_s:
             self.learner.update(self.replay)
             self._owed -= 1
@@ -155,6 +159,14 @@ class LearnerCore:
                 rate if not self.updates_per_second else 0.9 * self.updates_per_second + 0.1 * rate
             )
         return None if self._owed >= 1 else self._end_episode()
+
+    @property
+    def _warming_up(self) -> bool:
+        """Whether updates still wait, and are owed, until the warm-up episodes are all in.
+
+        Trained on the first few episodes, an actor runs to the ends of its range and stays there.
+        """
+        return self.progress.episodes + 1 < self.method.warmup_episodes
 
     def weights(self) -> Weights:
         """The present actor."""
