@@ -29,7 +29,7 @@ FOLDERS = {
 }
 DEFAULTS = {
     "robot": "sim",
-    "safety": "panda_table",
+    "safety": "sim_table",
     "cameras": "sim_two",
     "task": "pick_named",
     "method": "tmrl",
