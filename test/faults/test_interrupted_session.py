@@ -111,10 +111,11 @@ def test_episodes_go_on_from_the_next_index(first, second, third):
 
 
 def test_the_warm_up_is_not_repeated(third):
-    for name, bag in third.bags.items():
-        if name.startswith("train"):
-            warms_up = bag.about["index"] in map(str, range(WARMUP))
-            assert {chunk.actor for chunk in bag.chunks} == {"warmup" if warms_up else "tmrl"}
+    training = [bag for name, bag in third.bags.items() if name.startswith("train")]
+    for bag in training:  # the one whose recorder was killed may lack its chunks
+        actor = "warmup" if int(bag.about["index"]) < WARMUP else "tmrl"
+        assert {chunk.actor for chunk in bag.chunks} <= {actor}, bag.episode_id
+    assert {chunk.actor for bag in training for chunk in bag.chunks} == {"warmup", "tmrl"}
 
 
 def test_the_replay_is_what_the_bags_hold(third):

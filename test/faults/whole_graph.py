@@ -241,8 +241,9 @@ class Run:
         }
 
     def every_bag(self) -> list[Path]:
-        """All bags, those of aborted attempts too."""
-        return sorted({file.parent for file in (self.session / "episodes").glob("*/*.mcap")})
+        """All bags, those of aborted attempts too, but none that a killed recorder left empty."""
+        found = {file.parent for file in (self.session / "episodes").glob("*/*.mcap")}
+        return sorted(folder for folder in found if ".empty-" not in folder.name)
 
     def rows(self) -> int:
         """Transitions of the training episodes whose end is in a bag."""
