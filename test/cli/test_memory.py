@@ -57,4 +57,5 @@ def test_peaks_are_kept_after_the_process_has_gone(holder, tmp_path):
     content = json.loads((tmp_path / "memory.json").read_text())
     assert content["nodes"]["learner"] > 50
     assert content["peak_memory_mb"] > 50
+    assert MemoryLog(tmp_path).peaks_mb == content["nodes"]  # a resumed session keeps them
     assert [item for item in os.listdir(tmp_path) if item.startswith("memory")] == ["memory.json"]

@@ -100,13 +100,18 @@ def test_stopping_takes_no_longer_than_the_nodes_need(run, nodes, eventually):
 
 def test_a_deaf_node_is_terminated_and_a_stubborn_one_killed(run, nodes, eventually, is_running):
     patience = Patience(first_wave_s=0.2, interrupt_s=0.4, terminate_s=0.8, kill_s=60.0)
+    said = []
     processes = run(
-        nodes.command("deaf", "deaf"), nodes.command("stubborn", "stubborn"), patience=patience
+        nodes.command("deaf", "deaf"),
+        nodes.command("stubborn", "stubborn"),
+        patience=patience,
+        say=said.append,
     )
     assert eventually(lambda: nodes.words("deaf") and nodes.words("stubborn"))
     processes.stop()
     assert nodes.words("deaf") == ["start", "interrupt", "terminate"]
     assert nodes.words("stubborn") == ["start", "interrupt", "terminate"]
+    assert said == ["stubborn did not end by itself and was killed."]
     assert not is_running(nodes.pid("deaf"))
     assert not is_running(nodes.pid("stubborn"))
 

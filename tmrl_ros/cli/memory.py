@@ -26,8 +26,7 @@ class MemoryLog:
     def __init__(self, folder: Path) -> None:
         self._path = folder / MEMORY_FILE
         self._due = 0.0
-        self.peak_mb = 0.0
-        self.peaks_mb: dict[str, float] = {}
+        self.peak_mb, self.peaks_mb = _read(self._path)
 
     def sample(self, pids: Mapping[str, int]) -> None:
         """Take one sample when it is due and write it down when a peak grew."""
@@ -68,6 +67,15 @@ def memory_mb(pids: Mapping[str, int]) -> dict[str, float]:
         if name is not None:
             sizes[name] = sizes.get(name, 0.0) + _pss_mb(process.pid)
     return sizes
+
+
+def _read(path: Path) -> tuple[float, dict[str, float]]:
+    """Peaks of earlier runs of the same session."""
+    try:
+        content = json.loads(path.read_text())
+        return float(content["peak_memory_mb"]), {k: float(v) for k, v in content["nodes"].items()}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return 0.0, {}
 
 
 def _pss_mb(pid: int) -> float:

@@ -185,6 +185,8 @@ class Processes:
             if number not in child.signals:
                 child.signals.add(number)
                 signal_group(child.process.pid, number)
+                if number == signal.SIGKILL:
+                    self._say(f"{child.command.name} did not end by itself and was killed.")
 
     def _start(self, child: Child) -> None:
         self._forget(child)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import sys
 from collections.abc import Callable
@@ -112,4 +113,5 @@ def run_node(make: Callable[[], Node], args: list[str] | None = None) -> int:
         if node is not None:
             node.destroy_node()
         rclpy.try_shutdown()
+        gc.freeze()  # collecting what torch leaves behind takes seconds, which a stop has not
     return int(getattr(node, "exit_code", 0))
