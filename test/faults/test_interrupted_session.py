@@ -65,7 +65,9 @@ def test_a_camera_that_stops_is_named_and_the_episode_aborted(first):
     said = first.log("perception")
     assert "Camera 'wrist' (/camera/wrist/color/image_raw): no colour image after" in said
     assert "check its cable and driver. No observation for 3 s: the arm holds meanwhile" in said
-    assert first.aborted[first.frozen].startswith("SILENT perception: no observation for decision")
+    assert first.aborted[first.frozen][0].startswith(
+        "SILENT perception: no observation for decision"
+    )
 
 
 def test_the_arm_holds_while_there_is_no_picture(first):

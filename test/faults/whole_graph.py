@@ -20,7 +20,7 @@ from tmrl_msgs.msg import RobotTarget, SafetyState
 from tmrl_ros.core import topics
 from tmrl_ros.data.bag_reader import bag_folders, read_episode, read_session
 from tmrl_ros.data.bag_stream import BagStream, is_topic
-from tmrl_ros.data.transitions import assemble
+from tmrl_ros.data.transitions import AssembledEpisode, assemble
 from tmrl_ros.policies.bundle import (
     ActionSpec,
     ContextSmoothing,
@@ -226,9 +226,13 @@ class Run:
         return of_phase(self.records, phase)
 
     @property
-    def aborted(self) -> dict[str, str]:
-        """Reason of the latest aborted attempt of every repeated episode."""
-        return {record.episode_id: record.reason for record in self.records if record.aborted}
+    def aborted(self) -> dict[str, list[str]]:
+        """Reasons of the aborted attempts of every repeated episode."""
+        found: dict[str, list[str]] = {}
+        for record in self.records:
+            if record.aborted:
+                found.setdefault(record.episode_id, []).append(record.reason)
+        return found
 
     @property
     def report(self) -> dict:
@@ -245,10 +249,14 @@ class Run:
         found = {file.parent for file in (self.session / "episodes").glob("*/*.mcap")}
         return sorted(folder for folder in found if ".empty-" not in folder.name)
 
-    def rows(self) -> int:
-        """Transitions of the training episodes whose end is in a bag."""
+    def learnable(self) -> list[AssembledEpisode]:
+        """What the bags hold of the training episodes whose end is in them."""
         training = [item for item in read_session(self.session) if item.about["phase"] == "train"]
-        return sum(len(assemble(item).transitions) for item in training if item.ended)
+        return [assemble(item) for item in training if item.ended]
+
+    def rows(self) -> int:
+        """Transitions in the bags."""
+        return sum(len(episode.transitions) for episode in self.learnable())
 
 
 def moves_while_latched(bag: Path) -> int:
