@@ -90,8 +90,15 @@ def run_node(make: Callable[[], Node], args: list[str] | None = None) -> int:
     """
     end_with_parent_if_wanted()
     rclpy.init(args=args if args is not None else sys.argv)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    stopping = False
+
+    def stop(*_: object) -> None:
+        nonlocal stopping
+        stopping = True
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
     node: Node | None = None
     executor = SingleThreadedExecutor()
     try:
@@ -103,6 +110,9 @@ def run_node(make: Callable[[], Node], args: list[str] | None = None) -> int:
     except OperatorError as error:
         print(f"{error}", file=sys.stderr, flush=True)
         return EXIT_BAD_INPUT
+    except Exception:
+        if not stopping:  # an interrupt inside a C call comes out as whatever that call raises
+            raise
     finally:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)

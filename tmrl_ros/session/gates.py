@@ -30,7 +30,8 @@ class World:
         stamp_ns: Newest robot stamp, None before the first robot state.
         safety: None before the first safety state.
         recorder_fault: Why the recorder cannot record, "" when it can.
-        learner_ready: The learner may be trained on.
+        learner_ready: The learner may be trained on, and its weights are published.
+        learns: The session's method has a learner.
         trained_through: Last episode the learner has learned from.
     """
 
@@ -39,6 +40,7 @@ class World:
     safety: SafetyView | None = None
     recorder_fault: str = ""
     learner_ready: bool = False
+    learns: bool = False
     trained_through: str = ""
 
 
@@ -110,7 +112,8 @@ class Gates:
             return self._wait("recorder", now_s, settings.recorder_s, text)
         if world.safety.latched:
             return self._ask_latched(world.safety, now_s)
-        if learn and not world.learner_ready:
+        acts_as_learned = world.learns and phase in (Phase.EVALUATE_AFTER, Phase.OTHER)
+        if (learn or acts_as_learned) and not world.learner_ready:
             text = "Waiting for the learner to be ready (it may be reading bags)."
             return self._wait("ready", now_s, settings.learner_ready_s, text)
         return self._ask_learner(world, phase, learn, now_s)
