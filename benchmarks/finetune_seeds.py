@@ -28,12 +28,13 @@ OUT = ROOT / "docs" / "benchmarks"
 WINDOW = 20
 
 
-def run(task: str, seed: int, folder: Path) -> dict[str, Any]:
+def run(task: str, seed: int, folder: Path, domain: int) -> dict[str, Any]:
     """Run one seed unless its report is there; returns the report with the training outcomes."""
     report = folder / "report.json"
     if not report.is_file():
         command = [sys.executable, "-m", "tmrl_ros.cli.main", "finetune", "--plain"]
         command += [f"task={task}", f"session.seed={seed}", f"session.dir={folder}"]
+        command += [f"session.domain_id={domain}"]
         subprocess.run(command, cwd=ROOT, check=False)
     values: dict[str, Any] = json.loads(report.read_text())
     lines = [json.loads(line) for line in (folder / "episodes.jsonl").read_text().splitlines()]
@@ -99,9 +100,13 @@ def main() -> int:
     parser.add_argument("--tasks", nargs="+", default=["pick_named", "lift"])
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--sessions", type=Path, default=ROOT / "sessions" / "benchmark")
+    parser.add_argument("--domain", type=int, default=42, help="ROS domain")
     args = parser.parse_args()
     results = {
-        task: [run(task, seed, args.sessions / f"{task}-{seed}") for seed in range(args.seeds)]
+        task: [
+            run(task, seed, args.sessions / f"{task}-{seed}", args.domain)
+            for seed in range(args.seeds)
+        ]
         for task in args.tasks
     }
     OUT.mkdir(parents=True, exist_ok=True)
