@@ -407,7 +407,7 @@ def test_job_is_run_measured_resumed_and_reported(stage, tmp_path, start_session
     show.cell.success_at = {1: 1}
     process = start_session(show)
     show.until(
-        lambda: [e for e in show.ended if e.episode_id == "train_000000"], "the first training"
+        lambda: "train_000000" in (tmp_path / "episodes.jsonl").read_text(), "the first training"
     )
     process.send_signal(signal.SIGINT)
     code, _ = ended_with(show, process, "the interrupted session's end")

@@ -29,7 +29,7 @@ def main() -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     probe_parser = commands.add_parser("probe")
     probe_parser.add_argument("names", nargs="+")
-    probe_parser.add_argument("--seconds", type=float, default=1.0)
+    probe_parser.add_argument("--seconds", type=float, default=2.5)
     commands.add_parser("stop")
     commands.add_parser("reset")
     label = commands.add_parser("label")
