@@ -406,9 +406,8 @@ def test_job_is_run_measured_resumed_and_reported(stage, tmp_path, start_session
     show = stage(*JOB)
     show.cell.success_at = {1: 1}
     process = start_session(show)
-    show.until(
-        lambda: "train_000000" in (tmp_path / "episodes.jsonl").read_text(), "the first training"
-    )
+    log = tmp_path / "episodes.jsonl"
+    show.until(lambda: log.exists() and "train_000000" in log.read_text(), "the first training")
     process.send_signal(signal.SIGINT)
     code, _ = ended_with(show, process, "the interrupted session's end")
     assert code == 3
