@@ -87,7 +87,7 @@ def plot(results: dict[str, list[dict[str, Any]]], path: Path) -> None:
         before = np.mean([report["success_before"]["rate"] for report in reports])
         axis.axhline(before, color="grey", linestyle=":", label="before")
         axis.set(title=task, xlabel="robot minutes, resets included", ylim=(-0.02, 1.02))
-        axis.set_ylabel(f"success of the last {WINDOW} episodes (dots: evaluation after)")
+        axis.set_ylabel(f"success, last {WINDOW} episodes (dots: after)")
         axis.grid(alpha=0.3)
         axis.legend(fontsize=8)
     figure.tight_layout()
