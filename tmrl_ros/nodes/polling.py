@@ -27,7 +27,7 @@ class PolledSubscription:
     def __init__(self, node: Node, kind: type, topic: str, qos: QoSProfile) -> None:
         self._kind = kind
         self._subscription = node.create_subscription(
-            kind, topic, _no_callback, qos, callback_group=_NeverExecuted()
+            kind, topic, _no_callback, qos, callback_group=NeverExecuted()
         )
 
     def take(self) -> Iterator[Any]:
@@ -38,7 +38,7 @@ class PolledSubscription:
                 yield taken[0]
 
 
-class _NeverExecuted(CallbackGroup):  # type: ignore[misc]
+class NeverExecuted(CallbackGroup):  # type: ignore[misc]
     """Keeps its subscriptions out of the executor's wait sets."""
 
     def can_execute(self, entity: object) -> bool:

@@ -31,6 +31,7 @@ from tmrl_ros.data.bag_metadata import offered_qos
 from tmrl_ros.data.items import EPISODE_TYPE, Item, Topic
 from tmrl_ros.data.recording import RecorderStatus, Recording
 from tmrl_ros.nodes.common import LATCHED, ConfiguredNode, run_node
+from tmrl_ros.nodes.polling import NeverExecuted
 
 POLL_S = 0.02
 STATUS_S = 1.0
@@ -147,7 +148,7 @@ class Recorder(ConfiguredNode):
             self._publish_status()
 
     def _subscribe(self) -> None:
-        group = _NeverExecuted()
+        group = NeverExecuted()
         for topic in graph_topics(self.config):
             package, _, name = topic.type_name.split("/")
             try:
@@ -291,21 +292,6 @@ class Recorder(ConfiguredNode):
             return
         self._published, self._publish_at = status, now + STATUS_S
         self._status_publisher.publish(String(data=json.dumps(asdict(status))))
-
-
-class _NeverExecuted(CallbackGroup):  # type: ignore[misc]
-    """Keeps its subscriptions out of the executor's wait sets."""
-
-    def can_execute(self, entity: object) -> bool:
-        """Never."""
-        return False
-
-    def beginning_execution(self, entity: object) -> bool:
-        """Never."""
-        return False
-
-    def ending_execution(self, entity: object) -> None:
-        """Nothing to end."""
 
 
 class _RosHandler(logging.Handler):

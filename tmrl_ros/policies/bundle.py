@@ -18,7 +18,6 @@ from tmrl_ros.policies.context import ContextSpec
 from tmrl_ros.policies.flow import FlowPolicy, FlowSize
 
 SPEC_FILE, WEIGHTS_FILE = "policy.json", "model.safetensors"
-ACTION_SPACE = "cartesian_relative"
 Floats = Annotated[list[float], Field(min_length=1)]
 
 
