@@ -16,6 +16,7 @@ import pytest
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from std_srvs.srv import Trigger
+from visualization_msgs.msg import MarkerArray
 
 from tmrl_msgs.msg import ActionChunk, ChunkOutcome, RobotState, RobotTarget, SafetyState
 from tmrl_ros.core import topics
@@ -254,6 +255,20 @@ def test_messages_that_cannot_be_read_latch_and_crash_nothing(cell: Cell) -> Non
     cell.states.publish(state)
     cell.until_latched("MALFORMED_STATE")
     assert cell.process.poll() is None
+
+
+def test_markers_for_rviz_change_with_the_stop(cell: Cell) -> None:
+    shown: list[str] = []
+    cell.node.create_subscription(
+        MarkerArray,
+        topics.SAFETY_MARKERS,
+        lambda msg: shown.extend(marker.text for marker in msg.markers if marker.text),
+        LATCHED,
+    )
+    cell.make_ready()
+    cell.until(lambda: "READY" in shown, "a marker that says READY")
+    cell.press(cell.stop)
+    cell.until(lambda: "LATCHED OPERATOR_STOP" in shown[-1], "a marker that names the stop")
 
 
 def test_reset_is_refused_while_the_robot_is_faulted(cell: Cell) -> None:

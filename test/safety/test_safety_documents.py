@@ -11,6 +11,7 @@ from safety_cell import ready_gate
 
 from tmrl_ros.core.load import load_config
 from tmrl_ros.core.types import Pose, Target
+from tmrl_ros.nodes.safety_markers import safety_markers
 from tmrl_ros.safety.causes import ADVICE, Code, Refusal
 
 
@@ -28,9 +29,6 @@ def test_hardware_button_comes_before_the_software_stop(root: Path):
 
 
 def test_markers_show_workspace_state_and_target():
-    pytest.importorskip("visualization_msgs.msg")
-    from tmrl_ros.nodes.safety_markers import safety_markers
-
     gate = ready_gate()
     gate.on_stop(0.0)
     target = Target(0, 1, True, Pose(np.array([0.4, 0.0, 0.2]), np.array([0, 0, 0, 1.0])), 0.08)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import xacro
 from scipy.spatial.transform import Rotation
 
 from tmrl_ros.sim import SimulatedCell
@@ -104,7 +105,6 @@ def test_the_urdf_puts_the_cameras_where_the_simulation_has_them(camera):
 
 @pytest.mark.parametrize("name", ["panda", "workcell"])
 def test_the_shipped_urdf_is_what_its_xacro_expands_to(name):
-    xacro = pytest.importorskip("xacro")
     expanded = xacro.process_file(str(URDF / f"{name}.urdf.xacro")).toxml()
     assert ET.canonicalize(expanded, strip_text=True) == ET.canonicalize(
         from_file=str(URDF / f"{name}.urdf"), strip_text=True

@@ -1,4 +1,4 @@
-"""RViz markers of the software stop, where `visualization_msgs` is installed.
+"""RViz markers of the software stop.
 
 RViz is a convenience: the stop works without it. Its markers fade when the supervisor is gone, so
 that a dead or frozen supervisor never looks healthy.
@@ -6,22 +6,16 @@ that a dead or frozen supervisor never looks healthy.
 
 from __future__ import annotations
 
-from typing import Any
-
 from geometry_msgs.msg import Point, Vector3
 from geometry_msgs.msg import Pose as PoseMsg
 from rclpy.duration import Duration
 from std_msgs.msg import ColorRGBA
+from visualization_msgs.msg import Marker, MarkerArray
 
 from tmrl_ros.core.config import Config
 from tmrl_ros.core.types import FloatArray, Target
 from tmrl_ros.nodes.convert import header
 from tmrl_ros.safety.status import GateState, GateStatus
-
-try:
-    from visualization_msgs.msg import Marker, MarkerArray
-except ImportError:
-    Marker = MarkerArray = None
 
 LIFETIME_S = 1.0
 TEXT_HEIGHT_M = 0.05
@@ -33,8 +27,8 @@ COLORS = {
 }
 
 
-def safety_markers(config: Config, status: GateStatus, target: Target | None) -> Any:
-    """Workspace box, words of the stop above it, and the last target; needs `MarkerArray`."""
+def safety_markers(config: Config, status: GateStatus, target: Target | None) -> MarkerArray:
+    """Workspace box, words of the stop above it, and the last target."""
     low, high = config.safety.workspace_min_m, config.safety.workspace_max_m
     center = [(a + b) / 2 for a, b in zip(low, high, strict=True)]
     size = [b - a for a, b in zip(low, high, strict=True)]
@@ -61,7 +55,7 @@ def _marker(
     state: GateState,
     *,
     alpha: float = 1.0,
-) -> Any:
+) -> Marker:
     x, y, z = (float(v) for v in position)
     width, depth, height = size
     red, green, blue = COLORS[state]

@@ -16,6 +16,7 @@ import numpy as np
 from rclpy.clock import Clock, ClockType
 from rclpy.duration import Duration
 from std_srvs.srv import Trigger
+from visualization_msgs.msg import MarkerArray
 
 from tmrl_msgs.msg import ActionChunk, ChunkOutcome, RobotState, RobotTarget, SafetyState
 from tmrl_ros.core import topics
@@ -33,7 +34,7 @@ from tmrl_ros.nodes.convert import (
     to_ns,
     to_time,
 )
-from tmrl_ros.nodes.safety_markers import MarkerArray, safety_markers
+from tmrl_ros.nodes.safety_markers import safety_markers
 from tmrl_ros.safety.chunk_rules import ACTION_DIM
 from tmrl_ros.safety.gate import Gate
 from tmrl_ros.safety.status import Effect, GateState
@@ -59,9 +60,7 @@ class SafetySupervisor(ConfiguredNode):
         self._targets = self.create_publisher(RobotTarget, topics.ROBOT_TARGET, RELIABLE)
         self._outcomes = self.create_publisher(ChunkOutcome, topics.CHUNK_OUTCOME, RELIABLE)
         self._states = self.create_publisher(SafetyState, topics.SAFETY_STATE, LATCHED)
-        self._markers = None
-        if MarkerArray is not None:
-            self._markers = self.create_publisher(MarkerArray, topics.SAFETY_MARKERS, LATCHED)
+        self._markers = self.create_publisher(MarkerArray, topics.SAFETY_MARKERS, LATCHED)
         for topic in (topics.ACTION_CHUNK, topics.RESET_CHUNK):
             self.create_subscription(ActionChunk, topic, self._on_chunk, RELIABLE)
         self.create_subscription(RobotState, topics.ROBOT_STATE, self._on_state, RELIABLE)
@@ -162,8 +161,7 @@ class SafetySupervisor(ConfiguredNode):
                 latches=status.latches,
             )
         )
-        if self._markers is not None:
-            self._markers.publish(safety_markers(self.config, status, self._last_target))
+        self._markers.publish(safety_markers(self.config, status, self._last_target))
 
 
 def _readable_part(msg: ActionChunk) -> Chunk:
