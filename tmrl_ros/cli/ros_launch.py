@@ -31,12 +31,14 @@ from tmrl_ros.core.environment import node_environment
 from tmrl_ros.core.graph import PACKAGE, Kind, NodeSpec, nodes_for
 from tmrl_ros.core.load import DEFAULTS, config_folder
 
+CHOICES = ("robot", "task", "method", "reward")
 RESPAWN_DELAY_S = 1.0
 RESPAWN_MAXIMUM = 5
 ARGUMENTS = {
     "robot": (DEFAULTS["robot"], "file of config/robots, by name or path"),
     "task": (DEFAULTS["task"], "file of config/tasks, by name or path"),
     "method": (DEFAULTS["method"], "file of config/methods, by name or path"),
+    "reward": (DEFAULTS["reward"], "file of config/rewards, by name or path"),
     "session_dir": ("", "folder of the session; a new one in sessions/ by default"),
     "resume": ("", "folder of a session that is to go on; the arguments above are then its own"),
     "seed": ("", "seed of the session"),
@@ -62,7 +64,7 @@ def overrides_from(values: dict[str, str]) -> list[str]:
     overrides = shlex.split(values["overrides"])
     if values["resume"]:
         return overrides
-    chosen = [f"{section}={values[section]}" for section in ("robot", "task", "method")]
+    chosen = [f"{section}={values[section]}" for section in CHOICES]
     if values["seed"]:
         chosen.append(f"session.seed={values['seed']}")
     if values["session_dir"]:

@@ -119,9 +119,6 @@ class TaskConfig(Section):
     home_position_m: Vector3
     orientation_xyzw: Quaternion = [1.0, 0.0, 0.0, 0.0]
     max_decisions: int = Field(12, ge=1, le=999)
-    reward: Literal["simulator"] = "simulator"
-    success_k: int = Field(1, ge=1, description="k of the last n estimates must say success")
-    success_n: int = Field(1, ge=1)
     bundle: Path
     region: Literal["start", "demo"] = Field("start", description="where objects are put")
     demonstration: DemonstrationConfig = DemonstrationConfig()
@@ -135,8 +132,46 @@ class TaskConfig(Section):
             raise ValueError(f"objects are named twice: {names}")
         if self.wanted_object not in names:
             raise ValueError(f"wanted_object {self.wanted_object!r} is not among objects {names}")
-        if self.success_k > self.success_n:
-            raise ValueError(f"success_k {self.success_k} is above success_n {self.success_n}")
+        return self
+
+
+class RewardConfig(Section):
+    """Who judges observations, and what counts as success.
+
+    `threshold`, `k` and `n` may stay empty: then a learned model's own calibration counts, and the
+    simulator is believed at once.
+    """
+
+    backend: Literal["simulator", "learned", "robometer_http", "lerobot"] = "simulator"
+    bundle: Path | None = Field(
+        None, description="of a learned model; rewards/<task> beside the policy's by default"
+    )
+    url: str = Field("http://127.0.0.1:8000", description="of a Robometer server")
+    checkpoint: str = Field("lerobot/Robometer-4B", description="that lerobot loads, or a folder")
+    cameras: list[Name] = Field(default_factory=list, description="whose images count; [] = all")
+    threshold: float | None = Field(None, gt=0, le=1, description="of the success probability")
+    k: int | None = Field(None, ge=1, description="k of the last n estimates must say success")
+    n: int | None = Field(None, ge=1, le=100)
+    frames: int = Field(8, ge=2, le=64, description="of the prefix, sent with every request")
+    timeout_s: float = Field(5.0, gt=0, le=60, description="of one request")
+    retries: int = Field(3, ge=1, le=10, description="attempts at one observation")
+    backoff_s: float = Field(0.5, gt=0, le=60, description="after a failure; doubles up to 30 s")
+    uncertain_margin: float = Field(
+        0.15, ge=0, le=0.5, description="episodes this near the threshold are listed for labelling"
+    )
+    drift_window: int = Field(20, ge=5, le=1000, description="labelled episodes that drift is told")
+    min_agreement: float = Field(
+        0.85, gt=0, lt=1, description="share of labels the model must agree with; below = drift"
+    )
+
+    @model_validator(mode="after")
+    def _success_can_be(self) -> RewardConfig:
+        if (self.k is None) != (self.n is None):
+            raise ValueError(f"k={self.k} and n={self.n} belong together: give both or neither")
+        if self.k is not None and self.n is not None and self.k > self.n:
+            raise ValueError(f"k={self.k} is above n={self.n}")
+        if self.backend in ("robometer_http", "lerobot") and None in (self.threshold, self.k):
+            raise ValueError(f"{self.backend} brings no calibration: give threshold, k and n")
         return self
 
 
@@ -231,6 +266,7 @@ class Config(Section):
     task: TaskConfig
     method: MethodConfig
     recorder: RecorderConfig = RecorderConfig()
+    reward: RewardConfig = RewardConfig()
 
     @model_validator(mode="after")
     def _parts_agree(self) -> Config:
@@ -244,4 +280,14 @@ class Config(Section):
             raise ValueError(
                 f"task.home_position_m {home} is outside safety.workspace {low}..{high}"
             )
+        cameras = [camera.name for camera in self.cameras.cameras]
+        if strangers := [name for name in self.reward.cameras if name not in cameras]:
+            raise ValueError(f"reward.cameras {strangers} are not among the cameras {cameras}")
+        if self.reward.backend == "simulator" and self.robot.kind != "sim":
+            raise ValueError("reward.backend=simulator is for robot.kind=sim")
         return self
+
+    @property
+    def reward_bundle(self) -> Path:
+        """Folder of the learned reward model."""
+        return self.reward.bundle or self.task.bundle.parent / "rewards" / self.task.name

@@ -26,6 +26,7 @@ FOLDERS = {
     "method": "methods",
     "session": "session",
     "recorder": "recorder",
+    "reward": "rewards",
 }
 DEFAULTS = {
     "robot": "sim",
@@ -35,6 +36,7 @@ DEFAULTS = {
     "method": "tmrl",
     "session": "default",
     "recorder": "default",
+    "reward": "simulator",
 }
 
 

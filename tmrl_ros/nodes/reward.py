@@ -25,15 +25,15 @@ PATIENCE_S = 1.0
 
 
 class RewardNode(ConfiguredNode):
-    """Shell around the reward that `task.reward` names."""
+    """Shell around the reward that `reward.backend` names."""
 
     def __init__(self, *, config: Config | None = None, patience_s: float = PATIENCE_S) -> None:
         """Wait `patience_s` of wall time for the truth about an observation."""
         super().__init__("reward", config=config)
-        task = self.config.task
-        self._reward = SimulatorReward(task.success_k, task.success_n, patience_s=patience_s)
+        reward = self.config.reward
+        self._reward = SimulatorReward(reward.k or 1, reward.n or 1, patience_s=patience_s)
         self._publisher = self.create_publisher(RewardEstimate, topics.REWARD, RELIABLE)
-        if task.reward == "simulator":
+        if reward.backend == "simulator":
             self.create_subscription(GroundTruth, topics.GROUND_TRUTH, self._on_truth, TRUTHS)
         self.create_subscription(Observation, topics.OBSERVATION, self._on_observation, RELIABLE)
         self.create_timer(CHECK_PERIOD_S, self._on_timer)
