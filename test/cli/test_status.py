@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from tmrl_ros.cli.display import PlainDisplay, panel
+from tmrl_ros.cli.display import LiveDisplay, PlainDisplay, panel
 from tmrl_ros.cli.status import Status, read_status
 
 FULL = {
@@ -20,6 +20,8 @@ FULL = {
     "updates_owed": 30,
     "transitions": 480,
     "safety": {"state": "LATCHED", "code": "FORCE", "message": "The hand felt 70 N."},
+    "aborted": 2,
+    "problem": {"at": "10:12:33", "text": "train_000039 was aborted: perception is silent"},
     "message": "resetting the scene",
 }
 
@@ -45,6 +47,7 @@ def test_the_panel_shows_everything_a_person_needs(status):
         "▁▅█ 0.50",
         "480 transitions",
         "LATCHED FORCE: The hand felt 70 N.",
+        "10:12:33 train_000039 was aborted: perception is silent. (2 aborted so far)",
         "camera restarted 1x",
         "1 ok",
         "800 MB",
@@ -61,7 +64,8 @@ def test_text_with_brackets_is_shown_as_it_is():
 
 
 @pytest.mark.parametrize(
-    "content", ["", "{", "[]", '{"t_context": 3}', '{"safety": [1]}', '{"episode": [1]}']
+    "content",
+    ["", "{", "[]", '{"t_context": 3}', '{"safety": [1]}', '{"problem": [1]}', '{"episode": [1]}'],
 )
 def test_a_half_written_status_is_no_status(tmp_path, content):
     (tmp_path / "status.json").write_text(content)
@@ -84,3 +88,22 @@ def test_plain_lines_come_once_per_episode(status):
     for episode in (1, 1, 1, 2):
         display.update(Status(phase="train", episode=episode, message=str(episode)), {}, 0.0)
     assert console.file.getvalue().count("\n") == 1 + 2
+
+
+def test_plain_output_tells_a_problem_once_and_at_once(status):
+    console = Console(file=io.StringIO(), soft_wrap=True)
+    display = PlainDisplay("tmrl finetune", Path("sessions/a"), console)
+    display.update(Status(phase="train", episode=40), {}, 0.0)
+    for _ in range(3):
+        display.update(status, {}, 0.0)
+    text = console.file.getvalue()
+    assert text.count("problem: 10:12:33 train_000039 was aborted: perception is silent.") == 1
+
+
+def test_a_sentence_is_drawn_although_nothing_else_follows():
+    console = Console(file=io.StringIO(), width=100, force_terminal=True)
+    display = LiveDisplay("tmrl finetune", Path("sessions/a"), console)
+    display.update(Status(message="waiting"), {}, 0.0)
+    display.note("Stopping: the arm holds")
+    display.close()
+    assert "Stopping: the arm holds" in console.file.getvalue()

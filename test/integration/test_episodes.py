@@ -404,14 +404,18 @@ JOB = ("session.evaluation_episodes=2", "session.train_episodes=3", "task.max_de
 
 def test_job_is_run_measured_resumed_and_reported(stage, tmp_path, start_session):
     show = stage(*JOB)
-    show.cell.success_at = {1: 1}
+    show.cell.success_at, show.cell.latch_at = {1: 1}, (0, 0)
     process = start_session(show)
     log = tmp_path / "episodes.jsonl"
     show.until(lambda: log.exists() and "train_000000" in log.read_text(), "the first training")
     process.send_signal(signal.SIGINT)
     code, _ = ended_with(show, process, "the interrupted session's end")
     assert code == 3
-    assert "resumed" in read_json(tmp_path / "status.json")["message"]
+    status = read_json(tmp_path / "status.json")
+    assert "resumed" in status["message"]
+    assert status["problem"]["text"].startswith(
+        "evaluate_before_000000 was aborted: the software stop latched (REFLEX)"
+    )
     show.until(lambda: show.manager._runner is None, "the end of the cancelled goal")
 
     code, text = ended_with(show, start_session(show), "the job's end")
@@ -450,7 +454,10 @@ def test_job_that_cannot_be_finished_says_why(stage, tmp_path, start_session):
     code, text = ended_with(show, start_session(show), "the job's end")
     assert code == 3
     assert "SILENT policy_server" in text
-    assert "SILENT policy_server" in read_json(tmp_path / "status.json")["message"]
+    status = read_json(tmp_path / "status.json")
+    assert "SILENT policy_server" in status["message"]
+    assert "was aborted: policy_server is silent, no chunk" in status["problem"]["text"]
+    assert status["aborted"] == 4
     report = json.loads((tmp_path / "report.json").read_text())
     assert not report["finished"] and len(report["aborted"]) == 4
 

@@ -41,11 +41,15 @@ class PlainDisplay:
         self._console = console or Console(soft_wrap=True)
         self._shown: tuple[str, int] | None = None
         self._line = ""
+        self._problem = ""
         self._due = 0.0
         self._print(f"{title} (session {folder})")
 
     def update(self, status: Status | None, nodes: Mapping[str, str], memory_mb: float) -> None:
-        """Print a line when an episode has ended, or when the last one is old."""
+        """Print a line when an episode has ended or the last one is old; a problem at once."""
+        if status and status.problem_text and status.problem_text != self._problem:
+            self._problem = status.problem_text
+            self._print(f"problem: {status.problem_text}")
         line = status.line() if status else "starting the nodes"
         unwell = [f"{name} {state}" for name, state in nodes.items() if state != "ok"]
         line += f" | {', '.join(unwell)}" if unwell else ""
@@ -76,22 +80,28 @@ class LiveDisplay:
         self._title, self._folder = title, folder
         self._notes: deque[str] = deque(maxlen=KEPT_NOTES)
         self._live = Live(console=console or Console(), auto_refresh=False, transient=False)
+        self._status: Status | None = None
+        self._nodes: Mapping[str, str] = {}
+        self._memory_mb = 0.0
         self._live.start()
 
     def update(self, status: Status | None, nodes: Mapping[str, str], memory_mb: float) -> None:
         """Redraw."""
-        self._live.update(
-            panel(self._title, self._folder, status, nodes, memory_mb, list(self._notes)),
-            refresh=True,
-        )
+        self._status, self._nodes, self._memory_mb = status, nodes, memory_mb
+        self._draw()
 
     def note(self, text: str) -> None:
         """Keep a sentence at the bottom of the panel."""
         self._notes.append(f"{time.strftime('%H:%M:%S')} {text}")
+        self._draw()
 
     def close(self) -> None:
         """Leave the last panel on the screen."""
         self._live.stop()
+
+    def _draw(self) -> None:
+        seen = self._status, self._nodes, self._memory_mb
+        self._live.update(panel(self._title, self._folder, *seen, list(self._notes)), refresh=True)
 
 
 def panel(
@@ -131,6 +141,8 @@ def panel(
     rows.add_row(
         "safety", f"[{style}]{escape(status.safety_text)}[/]" if style else status.safety_text
     )
+    if status.problem_text:
+        rows.add_row("last problem", f"[yellow]{escape(status.problem_text)}[/]")
     rows.add_row("nodes", _health(nodes))
     if status.messages_lost:
         rows.add_row("lost", f"[yellow]{status.messages_lost} messages did not reach the bag[/]")

@@ -29,7 +29,18 @@ class Status:
     safety_code: str = ""
     safety_message: str = ""
     messages_lost: int = 0
+    aborted: int = 0
+    problem_at: str = ""
+    problem: str = ""
     message: str = ""
+
+    @property
+    def problem_text(self) -> str:
+        """The latest stop or aborted episode in words, and how many episodes were aborted."""
+        if not self.problem:
+            return ""
+        count = f" ({self.aborted} aborted so far)" if self.aborted else ""
+        return f"{self.problem_at} {self.problem.rstrip('.')}.{count}".lstrip()
 
     @property
     def success_text(self) -> str:
@@ -78,6 +89,7 @@ def read_status(path: Path) -> Status | None:
 
 def _parse(raw: dict[str, Any]) -> Status:
     safety = raw.get("safety") or {}
+    problem = raw.get("problem") or {}
     timesteps = raw.get("t_context") or []
     return Status(
         phase=str(raw.get("phase") or ""),
@@ -94,5 +106,8 @@ def _parse(raw: dict[str, Any]) -> Status:
         safety_code=str(safety.get("code") or ""),
         safety_message=str(safety.get("message") or ""),
         messages_lost=sum(int(n) for n in (raw.get("messages_lost") or {}).values()),
+        aborted=int(raw.get("aborted") or 0),
+        problem_at=str(problem.get("at") or ""),
+        problem=str(problem.get("text") or ""),
         message=str(raw.get("message") or ""),
     )

@@ -40,6 +40,7 @@ from tmrl_ros.nodes.common import EVENTS, LATCHED, RELIABLE, ConfiguredNode, run
 from tmrl_ros.nodes.convert import chunk_from_msg, episode_from_msg, outcome_from_msg
 from tmrl_ros.session.collector import Collector
 from tmrl_ros.session.origin import ORIGIN_FILE, origin
+from tmrl_ros.session.problem import LatestProblem
 from tmrl_ros.session.records import append_record, load_records, of_phase
 from tmrl_ros.session.schedule import Goal, Kind, next_goal, plan
 from tmrl_ros.session.seeds import PHASE_NAMES
@@ -80,6 +81,7 @@ class Session(ConfiguredNode):
         self._wall_before_s = wall_seconds_before(self.session_dir, self._records)
         self._began_s = time.monotonic()
         self._status = Status(message="Waiting for the episode manager.")
+        self._problem = LatestProblem()
         self._goal: Goal | None = None
         self._handle: ClientGoalHandle | None = None
         self._mark, self._marked = "", False
@@ -260,6 +262,7 @@ class Session(ConfiguredNode):
             self._status.episode = event.index + 1
         if record is None:
             return
+        self._problem.on_end(event, time.strftime("%H:%M:%S"))
         append_record(self.session_dir, record, event)
         self._records = load_records(self.session_dir)
         self._go_on()
@@ -277,6 +280,8 @@ class Session(ConfiguredNode):
     def _on_safety(self, msg: SafetyState) -> None:
         state = SAFETY_NAMES.get(msg.state, "unknown")
         self._status.safety = {"state": state, "code": msg.code, "message": msg.message}
+        latched = msg.state == SafetyState.STATE_LATCHED
+        self._problem.on_stop(latched, msg.code, msg.message, time.strftime("%H:%M:%S"))
 
     def _on_learner(self, msg: LearnerStatus) -> None:
         figures: dict[str, float | None] = {
@@ -303,6 +308,7 @@ class Session(ConfiguredNode):
 
     def _write_status(self) -> None:
         self._status.wall_minutes = self._wall_s / 60.0
+        self._status.problem = {"at": self._problem.at, "text": self._problem.text}
         try:
             self._status.write(self.session_dir, self._records)
         except OSError as error:

@@ -28,6 +28,7 @@ class Status:
         learner: The learner's newest figures.
         safety: State ("latched", "ready", "running", "unknown"), code and message of the stop.
         messages_lost: Messages lost by node, as far as known.
+        problem: The latest stop or aborted episode in words, and the time of day (`at`).
     """
 
     phase: str = ""
@@ -40,6 +41,7 @@ class Status:
         default_factory=lambda: {"state": "unknown", "code": "", "message": ""}
     )
     messages_lost: Mapping[str, int] = field(default_factory=dict)
+    problem: Mapping[str, str] = field(default_factory=dict)
     message: str = ""
     done: bool = False
 
@@ -62,6 +64,8 @@ class Status:
                 "transitions": self.learner.get("transitions"),
                 "safety": dict(self.safety),
                 "messages_lost": dict(self.messages_lost),
+                "aborted": sum(record.aborted for record in records),
+                "problem": dict(self.problem),
                 "message": self.message,
                 "done": self.done,
             },
