@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tmrl_ros.rewards.answers import Question
 from tmrl_ros.rewards.debounce import Debounce
-from tmrl_ros.rewards.simulator import Question, SimulatorReward, Truth
+from tmrl_ros.rewards.simulator import SimulatorReward, Truth
 
 
 def truth(stamp_ns, success=False, failure=False, progress=0.25):

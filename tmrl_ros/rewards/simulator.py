@@ -7,6 +7,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 from tmrl_ros.core.types import NANOSECONDS, Reward
+from tmrl_ros.rewards.answers import Question, unknown
 from tmrl_ros.rewards.debounce import Debounce
 
 MODEL = "simulator"
@@ -20,17 +21,6 @@ class Truth:
     success: bool
     failure: bool
     progress: float
-
-
-@dataclass(frozen=True)
-class Question:
-    """The observation that is to be judged, and when it was asked about (`asked_s`, wall time)."""
-
-    stamp_ns: int
-    sequence: int
-    episode_id: str
-    decision: int
-    asked_s: float
 
 
 class SimulatorReward:
@@ -104,17 +94,4 @@ class SimulatorReward:
             f"no ground truth of {question.stamp_ns / NANOSECONDS:.3f} s, the stamp of observation "
             f"{question.sequence}, came within {waited_s:.1f} s; check that sim_franka runs"
         )
-        return Reward(
-            stamp_ns=question.stamp_ns,
-            sequence=question.sequence,
-            episode_id=question.episode_id,
-            decision=question.decision,
-            valid=False,
-            progress=math.nan,
-            success_probability=math.nan,
-            success=False,
-            failure=False,
-            error=why,
-            model=MODEL,
-            latency_ms=waited_s * 1e3,
-        )
+        return unknown(question, why, now_s, model=MODEL)

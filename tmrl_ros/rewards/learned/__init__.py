@@ -1,0 +1,1 @@
+"""A reward model small enough to train beside the robot: data, network, training, evaluation."""
