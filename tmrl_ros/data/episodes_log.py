@@ -75,7 +75,16 @@ def append_episode(path: Path, episode: Episode, extra: Mapping[str, Any] | None
     columns = asdict(episode)
     if extra and (twice := sorted(columns.keys() & extra.keys())):
         raise ValueError(f"columns {twice} are fields of the episode itself")
-    line = json.dumps(plain({**columns, **(extra or {})}), allow_nan=False) + "\n"
+    append_line(path, {**columns, **(extra or {})})
+
+
+def append_line(path: Path, value: Mapping[str, Any]) -> None:
+    """Add one line of JSON to a log, after a torn one on a line of its own.
+
+    Raises:
+        OSError: The file system refuses.
+    """
+    line = json.dumps(plain(value), allow_nan=False) + "\n"
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("ab+") as file:
         if file.tell():
