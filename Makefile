@@ -90,9 +90,12 @@ test: lint
 finetune: setup
 	@exec $(BIN)/tmrl finetune $(if $(RESUME),--resume "$(RESUME)") $(ARGS)
 
-# Demonstrations that were recorded are not recorded again (sessions/demonstrations/<task>).
+# Demonstrations that were recorded are not recorded again (sessions/demonstrations/<task>). Options are
+# for the training alone, and with --demonstrations it has its own.
 pretrain: setup
-	@$(BIN)/tmrl demonstrate $(ARGS)
+	@set -- $(ARGS); for word do shift; case "$$word" in \
+	  --demonstrations*) exit 0;; -*) ;; *=*) set -- "$$@" "$$word";; esac; done; \
+	exec $(BIN)/tmrl demonstrate "$$@"
 	@exec $(BIN)/tmrl pretrain $(ARGS)
 
 demonstrate: setup
