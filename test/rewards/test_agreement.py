@@ -2,13 +2,13 @@ import json
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom
 
 from tmrl_ros.core.types import Episode, EpisodeOutcome, EpisodeState, Phase, Reward
 from tmrl_ros.rewards.agreement import Agreement, chance_of_at_most
-from tmrl_ros.rewards.labels_log import LABELS_FILE, append_label, read_labels
+from tmrl_ros.rewards.labels_log import LABELS_FILE, LabelsLog
 from tmrl_ros.rewards.model import Calibration
 
 SUCCESS, FAILURE = EpisodeOutcome.SUCCESS, EpisodeOutcome.FAILURE
@@ -173,6 +173,7 @@ def test_simulator_is_not_mistrusted():
     assert book.trusted and book.uncertain() == []
 
 
+@settings(deadline=None)
 @given(st.integers(0, 30), st.integers(0, 30), st.floats(0.01, 0.99))
 def test_chance_is_the_binomial_one(agreed, more, rate):
     expected = binom.cdf(agreed, agreed + more, rate)
@@ -180,26 +181,43 @@ def test_chance_is_the_binomial_one(agreed, more, rate):
 
 
 def test_labels_say_who_and_when_and_survive_a_restart(tmp_path):
-    book = agreement()
+    book, log = agreement(), LabelsLog(tmp_path)
     for number in range(5):
         label = run(book, f"e{number}", True, FAILURE)
-        append_label(tmp_path, label, model="learned", model_hash="h")
-    append_label(tmp_path, replace(label, episode_id="x"), model="other", model_hash="g")
+        log.write(label, model="learned", model_hash="h")
+    log.write(replace(label, episode_id="x"), model="other", model_hash="g")
     with (tmp_path / LABELS_FILE).open("a") as file:
         file.write('{"episode_id": "torn')
     line = json.loads((tmp_path / LABELS_FILE).read_text().splitlines()[0])
     assert line["labelled_by"] == "ada" and line["labelled_at"].endswith("+00:00")
     assert (line["outcome"], line["model_success"]) == ("failure", True)
 
-    again = agreement()
-    for label in read_labels(tmp_path, model="learned", model_hash="h"):
+    again, log = agreement(), LabelsLog(tmp_path)
+    for label in log.compared_with("learned", "h"):
         again.add_label(label)
     assert again.alarm == book.alarm and again.counts == book.counts
     assert again.on_episode(event("e0", FAILURE, "ada")) is None, "said again to a late joiner"
 
 
+def test_label_that_is_said_again_is_not_written_again(tmp_path):
+    label = run(agreement(), "a", True, SUCCESS)
+    for _ in range(2):
+        log = LabelsLog(tmp_path)
+        log.write(label, model="m", model_hash="h")
+    assert len((tmp_path / LABELS_FILE).read_text().splitlines()) == 1
+    log.repeated("a")
+    log.write(label, model="m", model_hash="h")
+    assert len((tmp_path / LABELS_FILE).read_text().splitlines()) == 2
+
+
 def test_label_after_a_torn_line_is_not_lost(tmp_path):
     (tmp_path / LABELS_FILE).write_text('{"episode_id": "torn')
-    book = agreement()
-    append_label(tmp_path, run(book, "a", True, SUCCESS), model="m", model_hash="h")
-    assert [item.episode_id for item in read_labels(tmp_path, model="m", model_hash="h")] == ["a"]
+    log = LabelsLog(tmp_path)
+    log.write(run(agreement(), "a", True, SUCCESS), model="m", model_hash="h")
+    assert [item.episode_id for item in log.compared_with("m", "h")] == ["a"]
+
+
+def test_no_session_folder_is_made_for_a_label(tmp_path):
+    log = LabelsLog(tmp_path / "none")
+    log.write(run(agreement(), "a", True, SUCCESS), model="m", model_hash="h")
+    assert not (tmp_path / "none").exists()

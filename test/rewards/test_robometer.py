@@ -5,7 +5,7 @@ import threading
 import numpy as np
 import pytest
 from cases import cases, image, question
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from robometer_server import RobometerServer
 
@@ -27,6 +27,7 @@ def refusal(judge, case):
     return str(caught.value)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 300), st.integers(2, 16))
 def test_frames_are_spread_with_both_ends_and_padded_with_the_last(available, wanted):
     chosen = spread(available, wanted)

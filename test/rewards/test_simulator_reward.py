@@ -1,7 +1,7 @@
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tmrl_ros.rewards.answers import Question
@@ -80,6 +80,7 @@ def test_new_episode_starts_counting_anew():
     assert answer.failure, "b was repeated, then failed twice"
 
 
+@settings(deadline=None)
 @given(st.integers(1, 6), st.integers(0, 6), st.lists(st.booleans(), max_size=30))
 def test_debounce_counts_the_last_n(k, more, said):
     n = k + more
@@ -94,6 +95,7 @@ def test_debounce_that_cannot_be_is_refused():
         Debounce(3, 2)
 
 
+@settings(deadline=None)
 @given(st.permutations(list(range(12))))
 def test_every_question_gets_exactly_one_answer_in_any_order(order):
     reward = SimulatorReward(1, 1)

@@ -2,7 +2,7 @@ import threading
 
 import pytest
 from cases import cases, image, question
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tmrl_ros.rewards.attempt import Answer, Attempts, pick
@@ -160,6 +160,7 @@ def test_repeated_episode_is_a_new_attempt():
     assert len(first.frames) == 2, "what was asked before keeps its frames"
 
 
+@settings(deadline=None)
 @given(st.lists(st.booleans(), min_size=1, max_size=20), st.randoms(use_true_random=False))
 def test_success_is_k_of_the_last_n_in_whatever_order_the_answers_come(says, shuffle):
     asked = cases(*[0.5] * len(says))
@@ -178,6 +179,7 @@ def test_threshold_itself_is_success_after_the_message_rounded_it():
     assert reward.success
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(["put", "take"]), max_size=60), st.booleans())
 def test_backlog_hands_out_every_case_once(steps, in_order):
     backlog = Backlog(in_order=in_order)

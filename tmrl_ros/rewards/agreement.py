@@ -185,7 +185,11 @@ class Agreement:
         if by_person(event) or event.outcome is EpisodeOutcome.ABORTED or not self.watch:
             return False
         verdict = self._verdicts.get(name)
-        if self.alarm or verdict is None or verdict.peak is None or verdict.unknown:
+        if self.alarm:
+            return True
+        if verdict is None:  # it ended before this process began to listen
+            return False
+        if verdict.peak is None or verdict.unknown:
             return True
         return abs(verdict.peak - self.rule.threshold) <= self.margin
 
