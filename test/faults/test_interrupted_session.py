@@ -1,5 +1,6 @@
 """One session with a camera that stops, a full disk, Ctrl-C and a power cut, and its resumes."""
 
+import json
 import signal
 import time
 
@@ -45,10 +46,15 @@ def first(start):
 
 @pytest.fixture(scope="module")
 def second(start, first):
-    """Resumed, and killed with everything it had started in the middle of an episode."""
+    """Resumed without the log's last line; killed with everything in the middle of an episode."""
+    log = first.session / "episodes.jsonl"
+    lines = log.read_text().splitlines(keepends=True)
+    lost = next(line for line in reversed(lines) if '"outcome": "aborted"' not in line)
+    log.write_text("".join(line for line in lines if line is not lost))
     run = start(session=first.session, resume=True)
     run.until_running(after=[f"train_{index:06d}" for index in range(len(first.done) + 1)])
     run.kill_everything()
+    run.lost = json.loads(lost)["episode_id"]
     run.done = [record.index for record in run.ended()]
     return run
 
@@ -110,6 +116,11 @@ def test_episodes_go_on_from_the_next_index(first, second, third):
     counted = [record.index for record in third.records if not record.aborted]
     counted = counted[1:-1]  # without the evaluations
     assert counted == list(range(EPISODES)), "none twice"
+
+
+def test_an_episode_that_only_its_bag_knew_is_not_run_again(second):
+    assert f"{second.lost} had ended, but was not in the log" in second.log("session")
+    assert not list((second.session / "episodes").glob(f"{second.lost}.aborted-*"))
 
 
 def test_the_warm_up_is_not_repeated(third):

@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 from rosbags.interfaces import Qos
 
+from tmrl_ros.core.types import NANOSECONDS
+
 EPISODE_TYPE = "tmrl_msgs/msg/EpisodeEvent"
 SEQUENCED_TYPES = {
     "tmrl_msgs/msg/Observation",
@@ -65,6 +67,17 @@ def episode_of(type_name: str, data: bytes) -> str | None:
     at = _aligned(at, 4)
     length = int(struct.unpack_from(f"{order}I", data, at)[0])
     return data[at + 4 : at + 4 + length].rstrip(b"\0").decode()
+
+
+def stamp_of(data: bytes) -> int:
+    """Stamp of a serialised message that begins with a header, in nanoseconds.
+
+    A message starts with four bytes that name the encoding (the lowest bit of the second one means
+    little endian), followed by the header's stamp.
+    """
+    order = "<" if data[1] & 1 else ">"
+    seconds, nanoseconds = struct.unpack_from(f"{order}iI", data, 4)
+    return int(seconds) * NANOSECONDS + int(nanoseconds)
 
 
 def _aligned(offset: int, size: int) -> int:

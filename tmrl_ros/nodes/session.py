@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import struct
 import sys
 import time
 import uuid
@@ -34,14 +33,16 @@ from tmrl_msgs.msg import (
 from tmrl_ros.core import topics
 from tmrl_ros.core.config import Config
 from tmrl_ros.core.errors import ConfigurationError, OperatorError
-from tmrl_ros.core.types import NANOSECONDS, EpisodeState
+from tmrl_ros.core.types import EpisodeState
 from tmrl_ros.data.episodes_log import write_json_atomic
+from tmrl_ros.data.items import stamp_of
 from tmrl_ros.nodes.common import EVENTS, LATCHED, RELIABLE, ConfiguredNode, run_node
 from tmrl_ros.nodes.convert import chunk_from_msg, episode_from_msg, outcome_from_msg
 from tmrl_ros.session.collector import Collector
 from tmrl_ros.session.origin import ORIGIN_FILE, origin
 from tmrl_ros.session.problem import LatestProblem
 from tmrl_ros.session.records import append_record, load_records, of_phase
+from tmrl_ros.session.recover import recover_records
 from tmrl_ros.session.schedule import Goal, Kind, next_goal, plan
 from tmrl_ros.session.seeds import PHASE_NAMES
 from tmrl_ros.session.status import Status, wall_seconds_before
@@ -71,6 +72,8 @@ class Session(ConfiguredNode):
             raise ConfigurationError(f"kind={kind!r} is not one of {', '.join(get_args(Kind))}.")
         self.exit_code = EXIT_UNFINISHED
         self._phases = plan(self.config, kind)
+        for name in recover_records(self.session_dir):
+            self.get_logger().info(f"{name} had ended, but was not in the log: read from its bag.")
         self._records = load_records(self.session_dir)
         attempts: dict[str, int] = {}
         for record in self._records:
@@ -268,7 +271,7 @@ class Session(ConfiguredNode):
         self._go_on()
 
     def _on_observation(self, data: bytes) -> None:
-        self._collector.on_observation(serialized_stamp_ns(data), time.monotonic())
+        self._collector.on_observation(stamp_of(data), time.monotonic())
 
     def _on_chunk(self, msg: ActionChunk) -> None:
         self._collector.on_chunk(chunk_from_msg(msg), time.monotonic())
@@ -315,17 +318,6 @@ class Session(ConfiguredNode):
             self.get_logger().warning(
                 f"status.json cannot be written: {error}", throttle_duration_sec=10.0
             )
-
-
-def serialized_stamp_ns(data: bytes) -> int:
-    """Stamp of a serialised message that begins with a header, in nanoseconds.
-
-    A message starts with four bytes that name the encoding (the lowest bit of the second one means
-    little endian), followed by the header's stamp.
-    """
-    order = "<" if data[1] & 1 else ">"
-    seconds, nanoseconds = struct.unpack_from(f"{order}iI", data, 4)
-    return int(seconds) * NANOSECONDS + int(nanoseconds)
 
 
 def main() -> int:

@@ -110,6 +110,7 @@ class Collector:
             index=event.index,
             phase=PHASE_NAMES[event.phase],
             outcome=event.outcome.name.lower(),
+            stamp_ns=event.stamp_ns,
             attempt=attempt,
             reason=event.reason,
             labelled_by=event.labelled_by,

@@ -24,6 +24,7 @@ class EpisodeRecord:
 
     Attributes:
         phase, outcome: Names in lower case.
+        stamp_ns: Robot stamp of its end.
         robot_seconds: Robot time, reset included; `reset_seconds` of it before RUNNING.
         wall_s: Wall time from RESETTING to ENDED.
         job_wall_s: Wall time of the whole job up to now, over all resumes.
@@ -39,6 +40,7 @@ class EpisodeRecord:
     index: int
     phase: str
     outcome: str
+    stamp_ns: int = 0
     attempt: int = 0
     reason: str = ""
     labelled_by: str = ""
