@@ -2,6 +2,7 @@ import threading
 
 import pytest
 from cases import cases, image, question
+from fake_reward_model import FakeModel
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -11,28 +12,6 @@ from tmrl_ros.rewards.stream import StreamJudge
 from tmrl_ros.rewards.worker import Backlog, RewardWorker
 
 RULE = Calibration(0.65, 2, 3)
-
-
-class FakeModel:
-    """A reward model that reads the answer from the pixels and can be made to fail or wait."""
-
-    name, hash, cameras, calibration = "fake", "f00d", (), None
-
-    def __init__(self):
-        self.seen = []
-        self.go = threading.Event()
-        self.go.set()
-
-    def begin_episode(self, prompt):
-        self.seen.append(prompt)
-
-    def observe(self, images):
-        assert self.go.wait(20.0)
-        red, green, blue = (int(value) for value in images[0][0, 0])
-        self.seen.append(red)
-        if blue:
-            raise JudgementError("it is too blue") if blue < 200 else RuntimeError("broken")
-        return Judgement(red / 255, green / 255)
 
 
 class Newest(StreamJudge):
