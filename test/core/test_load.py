@@ -1,3 +1,4 @@
+import shutil
 import subprocess
 import sys
 
@@ -146,6 +147,44 @@ def test_a_resolved_configuration_reads_back_as_it_was_written(tmp_path):
     config = load_config(["task=stack", "session.seed=7"])
     write_config(config, tmp_path / "deep" / "config.yaml")
     assert read_config(tmp_path / "deep" / "config.yaml") == config
+
+
+@pytest.mark.parametrize("task", ["lift", "pick_named"])
+def test_a_shipped_bundle_is_found_from_any_folder(task, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = load_config([f"task={task}"])
+    assert (config.task.bundle / "policy.json").is_file()
+    write_config(config, tmp_path / "config.yaml")
+    monkeypatch.chdir("/")
+    assert read_config(tmp_path / "config.yaml") == config
+
+
+def test_a_bundle_on_the_command_line_or_in_ones_own_file_is_meant_from_here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    content = (config_folder() / "tasks" / "lift.yaml").read_text()
+    (tmp_path / "mine.yaml").write_text(content.replace("bundles/lift", "mine/bundle"))
+    assert load_config(["task=mine.yaml"]).task.bundle == tmp_path / "mine" / "bundle"
+    config = load_config(["task=lift", "task.bundle=../other", "reward.bundle=judge"])
+    assert config.task.bundle == tmp_path.parent / "other"
+    assert config.reward.bundle == tmp_path / "judge"
+    write_config(config, tmp_path / "config.yaml")
+    monkeypatch.chdir("/")
+    assert read_config(tmp_path / "config.yaml") == config
+
+
+def test_a_session_names_a_shipped_bundle_wherever_the_package_lies(tmp_path, monkeypatch):
+    shutil.copytree(config_folder(), tmp_path / "config")
+    config = load_config(["task=lift"])
+    here = config_hash(config)
+    write_config(config, tmp_path / "config.yaml")
+    monkeypatch.setenv("TMRL_CONFIG", str(tmp_path / "config"))
+    elsewhere = read_config(tmp_path / "config.yaml")
+    assert elsewhere.task.bundle == tmp_path / "bundles" / "lift"
+    assert config_hash(elsewhere) == here
+
+
+def test_a_bundle_that_is_no_path_is_named():
+    assert "task.bundle=3" in mistake("task.bundle=3")
 
 
 def test_a_spoiled_resolved_configuration_names_its_file(tmp_path):

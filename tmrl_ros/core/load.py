@@ -39,6 +39,8 @@ DEFAULTS = {
     "reward": "simulator",
 }
 
+BUNDLES = ("task", "reward")  # sections whose `bundle` is a folder
+
 
 def config_folder() -> Path:
     """Folder of the YAML files: `$TMRL_CONFIG`, the checkout's, or the installed package's."""
@@ -61,7 +63,8 @@ def load_config(overrides: Sequence[str] = (), *, folder: Path | None = None) ->
 
     Args:
         overrides: `section=name` picks a file (`task=lift`, `robot=path/to/my.yaml`),
-            `section.key=value` sets a value (YAML syntax).
+            `section.key=value` sets a value (YAML syntax). A relative `bundle` is meant from the
+            working directory; in a file of `folder` it is meant from the folder around that.
         folder: Folder with the YAML files; `config_folder()` by default.
 
     Raises:
@@ -73,6 +76,8 @@ def load_config(overrides: Sequence[str] = (), *, folder: Path | None = None) ->
     origin: dict[str, str] = {}
     for section, default in DEFAULTS.items():
         raw[section], origin[section] = _read_section(folder, section, chosen.get(section, default))
+        if Path(origin[section]).is_relative_to(folder):
+            _resolve_bundle(section, raw[section], folder.parent)
     task_session = raw["task"].pop("session", {})  # a task may carry its own training budget
     raw["session"] = {**raw["session"], **task_session}
     for section, key, value in values:
@@ -86,6 +91,8 @@ def load_config(overrides: Sequence[str] = (), *, folder: Path | None = None) ->
             target = step
         target[key[-1]] = value
         origin[f"{section}.{key[-1]}"] = "the command line"
+    for section in BUNDLES:
+        _resolve_bundle(section, raw[section], Path.cwd())
     try:
         return Config.model_validate(raw)
     except ValidationError as error:
@@ -122,7 +129,11 @@ def change_config(config: Config, overrides: Sequence[str], allowed: Sequence[st
 def read_config(path: Path) -> Config:
     """Read a resolved configuration, as `write_config` left it in the session folder."""
     try:
-        return Config.model_validate(yaml.safe_load(path.read_text()))
+        raw = yaml.safe_load(path.read_text())
+        for section in BUNDLES:
+            if isinstance(raw, dict) and isinstance(raw.get(section), dict):
+                _resolve_bundle(section, raw[section], config_folder().parent)
+        return Config.model_validate(raw)
     except OSError as error:
         raise ConfigurationError(
             f"{path} cannot be read ({error.strerror}): name a session's config.yaml."
@@ -134,17 +145,38 @@ def read_config(path: Path) -> Config:
 
 
 def write_config(config: Config, path: Path) -> None:
-    """Print the whole resolved configuration into a file."""
+    """Print the whole resolved configuration into a file.
+
+    A bundle that lies beside `config/` is named from there, so that a session can be read where the
+    package lies elsewhere.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+    path.write_text(yaml.safe_dump(_portable(config), sort_keys=False))
 
 
 def config_hash(config: Config) -> str:
     """Hash of everything but where the session lies: equal hashes mean equal experiments."""
-    values = config.model_dump(mode="json")
+    values = _portable(config)
     values["session"].pop("dir")
     values["session"].pop("domain_id")
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _resolve_bundle(section: str, values: dict[str, Any], root: Path) -> None:
+    """Make a relative `bundle` absolute; anything but text is left to pydantic."""
+    if section in BUNDLES and isinstance(values.get("bundle"), str):
+        values["bundle"] = os.path.normpath(root.absolute() / values["bundle"])
+
+
+def _portable(config: Config) -> dict[str, dict[str, Any]]:
+    """The values in JSON's types, with bundles that lie beside `config/` named from there."""
+    values: dict[str, dict[str, Any]] = config.model_dump(mode="json")
+    root = os.path.normpath(config_folder().parent.absolute())
+    for section in BUNDLES:
+        bundle = values[section].get("bundle")
+        if bundle and Path(bundle).is_relative_to(root):
+            values[section]["bundle"] = str(Path(bundle).relative_to(root))
+    return values
 
 
 def _split(overrides: Sequence[str]) -> tuple[dict[str, str], list[tuple[str, list[str], Any]]]:
