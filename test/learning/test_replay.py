@@ -81,8 +81,44 @@ def test_relabelling_changes_an_episode_in_place() -> None:
     assert replay.successes() == 2
     replay.add_episode([row("c", 3)])
     assert replay.size == 4
-    with pytest.raises(ValueError, match="a has 2 rows"):
-        replay.relabel("a", [row("a", 0)])
+    with pytest.raises(ValueError, match="x is not in the replay"):
+        replay.relabel("x", [row("x", 0)])
+
+
+def stored(replay: Replay) -> list[float]:
+    """Rewards in the buffer, which tell the rows apart here, without order."""
+    return sorted(float(value) for value in replay._columns[: replay.size, F + Z + 1])
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 5])
+@pytest.mark.parametrize("older", [0, 3, 6, 9])
+def test_late_words_may_add_and_take_away_rows(count: int, older: int) -> None:
+    replay = Replay(F, Z, 8)
+    for k in range(older):
+        replay.add_episode([row("old", k, reward=100.0 + k)])
+    replay.add_episode([row("a", 0, reward=0.0), row("a", 1, reward=1.0)])
+    replay.add_episode([row("b", 2, reward=50.0)])
+    others = [value for value in stored(replay) if value >= 50.0]
+    new = [row("a", k, reward=10.0 + k, success=True) for k in range(count)]
+    replay.relabel("a", new)
+    expected = (others + [10.0 + k for k in range(count)])[-8:]
+    if len(others) + count <= 8:
+        assert stored(replay) == sorted(expected)
+    else:
+        assert replay.size == 8 and all(10.0 + k in stored(replay) for k in range(count))
+    assert replay.successes() == count
+    replay.add_episode([row("c", 9, reward=7.0)])
+    assert 7.0 in stored(replay) and replay.size == min(8, len(others) + count + 1)
+
+
+def test_in_a_full_ring_new_labels_keep_the_order_of_decisions() -> None:
+    replay = Replay(F, Z, 4)
+    replay.add_episode([row("old", k, reward=9.0) for k in range(3)])
+    replay.add_episode([row("a", k, reward=float(k)) for k in range(3)])  # wraps around
+    before = {float(r): i for i, r in enumerate(replay._columns[:4, F + Z + 1])}
+    replay.relabel("a", [row("a", k, reward=10.0 + k) for k in range(3)])
+    after = {float(r) - 10.0: i for i, r in enumerate(replay._columns[:4, F + Z + 1])}
+    assert [after[float(k)] for k in range(3)] == [before[float(k)] for k in range(3)]
 
 
 def test_it_knows_its_episodes(tmp_path: Path) -> None:

@@ -81,19 +81,35 @@ class Replay:
             self.size = min(self.size + 1, self.capacity)
 
     def relabel(self, episode_id: str, rows: Sequence[Transition]) -> None:
-        """Replace the rows of an episode in place, after a person gave it another outcome.
+        """Replace the rows of an episode, after a late word about it.
+
+        As many rows as before take their places; otherwise the old ones leave and the new ones are
+        the newest of all.
 
         Raises:
-            ValueError: The number of rows differs or the episode is not stored.
+            ValueError: The episode was never stored, or a row has other sizes.
         """
-        where = np.flatnonzero(self._episode[: self.size] == self._ids.get(episode_id, -1))
-        if len(where) != len(rows):
-            raise ValueError(f"{episode_id} has {len(where)} rows in the replay, not {len(rows)}")
-        before, self._next, size = self._next, 0, self.size
-        for index, row in zip(where, rows, strict=True):
+        if episode_id not in self._ids:
+            raise ValueError(f"{episode_id} is not in the replay")
+        oldest = self._next if self.size == self.capacity else 0
+        order = (oldest + np.arange(self.size)) % self.capacity
+        mine = self._episode[order] == self._ids[episode_id]
+        if mine.sum() != len(rows):
+            self._keep_only(order[~mine])
+            self.add_episode(rows)
+            return
+        before, size = self._next, self.size
+        for index, row in zip(order[mine], rows, strict=True):
             self._next = int(index)
             self.add_episode([row])
         self._next, self.size = before, size
+
+    def _keep_only(self, order: NDArray[np.int64]) -> None:
+        """Close the gaps: the rows of `order`, oldest first, are all there is."""
+        count = len(order)
+        for column in (self._columns, self._success, self._episode):
+            column[:count] = column[order]
+        self._next, self.size = count % self.capacity, count
 
     def successes(self) -> int:
         """Number of rows from successful episodes."""
