@@ -11,12 +11,15 @@ from setuptools import find_packages, setup
 
 PACKAGE = "tmrl_ros"
 NODES = (
+    "console",
     "episode_manager",
     "learner",
     "perception",
     "policy_server",
     "recorder",
     "reward",
+    "rviz_buttons",
+    "rviz_scene",
     "safety_supervisor",
     "session",
     "sim_franka",
@@ -61,7 +64,7 @@ setup(
     maintainer_email="maintainers@tmrl-ros.org",
     python_requires=">=3.11",
     packages=find_packages(include=[PACKAGE, f"{PACKAGE}.*"]),
-    package_data={f"{PACKAGE}.sim": ["assets/**/*"]},
+    package_data={f"{PACKAGE}.sim": ["assets/**/*"], f"{PACKAGE}.console": ["page/*"]},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
         (f"share/{PACKAGE}", ["package.xml"]),

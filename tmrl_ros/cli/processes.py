@@ -30,6 +30,7 @@ class Command:
     restart: bool = True
     required: bool = False
     stop_last: bool = False
+    optional: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ class Child:
     due: float | None = None
     restarts: int = 0
     restarts_in_a_row: int = 0
+    given_up: bool = False
     signals: set[signal.Signals] = field(default_factory=set)
 
     @property
@@ -77,6 +79,8 @@ class Child:
         """State in a word or two, for the display."""
         if self.due is not None:
             return f"restarting ({self.restarts}x)"
+        if self.given_up:
+            return "gone"
         if not self.is_alive:
             return "ended" if self.process is not None else "waiting"
         return f"restarted {self.restarts}x" if self.restarts else "ok"
@@ -132,13 +136,16 @@ class Processes:
                 if now >= child.due:
                     self._start(child)
             elif child.process is not None and child.process.poll() is not None:
-                end = self._died(child, now)
-                if end is not None:
+                end = None if child.given_up else self._died(child, now)
+                if end is not None and child.command.optional:
+                    child.given_up = True
+                    self._say(f"{end.message} The run goes on without it.")
+                elif end is not None:
                     return end
         return None
 
     def health(self) -> dict[str, str]:
-        """State of every process: `ok`, `restarted 1x`, `restarting (1x)`, `ended`."""
+        """State of every process: `ok`, `restarted 1x`, `restarting (1x)`, `ended`, `gone`."""
         return {child.command.name: child.health for child in self.children}
 
     def pids(self) -> dict[str, int]:

@@ -57,6 +57,7 @@ def command(node: NodeSpec) -> Command:
         restart=node.restart,
         required=node.required,
         stop_last=node.stop_last,
+        optional=node.optional,
     )
 
 

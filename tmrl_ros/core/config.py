@@ -254,6 +254,15 @@ class SessionConfig(Section):
     decision_timeout_s: float = Field(
         20.0, gt=0, description="wall time without a chunk or outcome that aborts the episode"
     )
+    console: bool = Field(False, description="serve the web page with the stop button")
+    console_address: str = Field(
+        "127.0.0.1", description="interface of the page; anything else lets other machines in"
+    )
+    console_port: int = Field(8137, ge=0, le=65535, description="any free one if it is taken")
+    console_latch_s: float = Field(
+        0.0, ge=0, le=60, description="press stop when the last page is lost for so long; 0 = never"
+    )
+    rviz: bool = Field(False, description="run the nodes behind RViz's buttons and markers")
 
 
 class Config(Section):

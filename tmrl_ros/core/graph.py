@@ -24,6 +24,7 @@ class NodeSpec:
         required: The run ends, with this process' exit code, when it does.
         stop_last: Stopped after the others, so that it still sees the last hold: what drives the
             arm and what records it.
+        optional: The run goes on without it when it cannot be kept alive.
     """
 
     name: str
@@ -31,6 +32,7 @@ class NodeSpec:
     restart: bool = True
     required: bool = False
     stop_last: bool = False
+    optional: bool = False
 
     @property
     def module(self) -> str:
@@ -80,6 +82,10 @@ def nodes_for(config: Config, config_file: Path, kind: Kind = "finetune") -> lis
         nodes.append(NodeSpec("recorder", file, stop_last=True))
     if kind != "collect" and config.method.name == "tmrl":
         nodes.append(NodeSpec("learner", file))
+    if config.session.console:
+        nodes.append(NodeSpec("console", file, optional=True))
+    if config.session.rviz:
+        nodes += [NodeSpec(name, file, optional=True) for name in ("rviz_buttons", "rviz_scene")]
     if kind != "up":
         nodes.append(NodeSpec("session", {**file, "kind": kind}, restart=False, required=True))
     return nodes

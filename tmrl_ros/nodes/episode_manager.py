@@ -17,8 +17,8 @@ from rclpy.action.server import ServerGoalHandle
 from rclpy.clock import Clock, ClockType
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.task import Future
-from std_msgs.msg import String
-from std_srvs.srv import Trigger
+from std_msgs.msg import Bool, String
+from std_srvs.srv import SetBool, Trigger
 
 from tmrl_msgs.action import RunEpisodes
 from tmrl_msgs.msg import (
@@ -86,6 +86,7 @@ class EpisodeManager(ConfiguredNode):
         self._shown = ""
         self._connect()
         self._idle("started")
+        self._paused.publish(Bool(data=False))
 
     def _idle(self, reason: str) -> None:
         """Say that what comes from now on belongs to a new manager or a new goal."""
@@ -95,6 +96,7 @@ class EpisodeManager(ConfiguredNode):
         self._episodes = self.create_publisher(EpisodeEvent, topics.EPISODE, EVENTS)
         self._moves = self.create_publisher(ActionChunk, topics.RESET_CHUNK, RELIABLE)
         self._status = self.create_publisher(String, topics.MANAGER_STATUS, LATCHED)
+        self._paused = self.create_publisher(Bool, topics.PAUSED, LATCHED)
         for kind, topic, callback, qos in (
             (RobotState, topics.ROBOT_STATE, self._on_robot, NEWEST),
             (ChunkOutcome, topics.CHUNK_OUTCOME, self._on_outcome, RELIABLE),
@@ -112,6 +114,7 @@ class EpisodeManager(ConfiguredNode):
         self._scene = self.create_client(ResetScene, topics.RESET_SCENE)
         self._reset = self.create_client(Trigger, topics.RESET)
         self.create_service(LabelEpisode, topics.LABEL_EPISODE, self._on_label)
+        self.create_service(SetBool, topics.PAUSE, self._on_pause)
         self._server = ActionServer(
             self,
             RunEpisodes,
@@ -335,7 +338,21 @@ class EpisodeManager(ConfiguredNode):
             self._shown = text
             self._status.publish(String(data=text))
 
-    # labels
+    # a person's word
+
+    def _on_pause(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        self._world.paused = bool(request.data)
+        self._paused.publish(Bool(data=self._world.paused))
+        response.success = self._world.paused or self._runner is not None
+        if self._world.paused:
+            response.message = "No further episode starts until somebody presses start."
+        elif response.success:
+            response.message = "Episodes go on."
+        else:
+            response.message = "Nobody asks for episodes."
+        if self._runner is not None:
+            self._drive(self._runner.on_time(time.monotonic()))
+        return response
 
     def _on_label(
         self, request: LabelEpisode.Request, response: LabelEpisode.Response

@@ -25,6 +25,7 @@ class PolledSubscription:
     """
 
     def __init__(self, node: Node, kind: type, topic: str, qos: QoSProfile) -> None:
+        self._node = node
         self._kind = kind
         self._subscription = node.create_subscription(
             kind, topic, _no_callback, qos, callback_group=NeverExecuted()
@@ -36,6 +37,10 @@ class PolledSubscription:
         with handle:
             while (taken := handle.take_message(self._kind, False)) is not None:
                 yield taken[0]
+
+    def destroy(self) -> None:
+        """End the subscription."""
+        self._node.destroy_subscription(self._subscription)
 
 
 class NeverExecuted(CallbackGroup):  # type: ignore[misc]

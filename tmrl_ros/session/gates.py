@@ -33,6 +33,7 @@ class World:
         learner_ready: The learner may be trained on, and its weights are published.
         learns: The session's method has a learner.
         trained_through: Last episode the learner has learned from.
+        paused: A person holds back further episodes.
     """
 
     missing: tuple[str, ...] = ("everything",)
@@ -42,6 +43,7 @@ class World:
     learner_ready: bool = False
     learns: bool = False
     trained_through: str = ""
+    paused: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +96,8 @@ class Gates:
     def ask(self, world: World, phase: Phase, learn: bool, now_s: float) -> tuple[Verdict, str]:
         """Whether an episode may start, and a sentence when it may not or not quite."""
         settings = self.settings
+        if world.paused:
+            return self._wait("person", now_s, None, "Paused by a person, until somebody starts.")
         if world.missing:
             self._complete_s = None
             names = ", ".join(world.missing)
