@@ -94,7 +94,12 @@ def test_report_counts_what_the_log_says(session):
     assert report["peak_memory_mb"] == 812.5
     assert report["clip_rate"] == pytest.approx(0.125)
     assert report["aborted"] == [
-        {"episode_id": "evaluate_after_000000", "attempt": 0, "reason": "FORCE"}
+        {
+            "episode_id": "evaluate_after_000000",
+            "attempt": 0,
+            "reason": "FORCE",
+            "labelled_by": "",
+        }
     ]
     assert report["latency_ms"]["p50"] == 5.5
     assert report["latency_ms"]["max"] == 9.0
@@ -117,10 +122,30 @@ def test_page_holds_its_pictures_and_names_the_hardware_stop_first(session):
         "t_context.png",
     ]
     assert page.count("data:image/png;base64,") == len(plots)
-    assert "http" not in page and 'src="plots' not in page
+    assert "://" not in page and 'src="plots' not in page
     note = page.index("hardware stop button comes first")
     assert note < page.index("software stop:")
-    assert "make finetune" in page and "FORCE" in page
+    assert "make finetune" in page
+    assert "the software stop latched (FORCE)" in page
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        ((0, 10), (10, 10), "Success rose from 0 % to 100 %; the intervals do not overlap."),
+        ((10, 10), (0, 10), "Success fell from 100 % to 0 %; the intervals do not overlap."),
+        ((4, 10), (7, 10), "Success went from 40 % to 70 %, but the intervals overlap"),
+        ((4, 10), (0, 0), "Success was not measured both before and after training"),
+    ],
+)
+def test_page_says_in_words_whether_training_helped(tmp_path, before, after, words):
+    write_config(load_config(["task=lift"]), tmp_path / "config.yaml")
+    for phase, (good, n) in ((Phase.EVALUATE_BEFORE, before), (Phase.EVALUATE_AFTER, after)):
+        for index in range(n):
+            outcome = EpisodeOutcome.SUCCESS if index < good else EpisodeOutcome.TIMEOUT
+            write(tmp_path, phase, index, outcome)
+    build_report(tmp_path)
+    assert words in (tmp_path / "report.html").read_text()
 
 
 def test_report_of_a_job_that_has_just_begun(tmp_path):

@@ -10,6 +10,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 
 from tmrl_ros.core.config import Config
+from tmrl_ros.session.problem import in_words
 
 PAGE = """<!DOCTYPE html>
 <html lang="en">
@@ -18,42 +19,48 @@ PAGE = """<!DOCTYPE html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{{ r.task }}, {{ r.method }}</title>
 <style>
-body { font: 16px/1.5 system-ui, sans-serif; color: #1b1e23; max-width: 60rem; margin: 2rem auto;
+body { font: 16px/1.5 system-ui, sans-serif; color: #1b1e23; max-width: 50rem; margin: 2rem auto;
   padding: 0 1rem; }
-h1 { font-size: 1.6rem; } h2 { font-size: 1.15rem; margin-top: 2rem; }
-.big { display: flex; flex-wrap: wrap; gap: 2rem; } .big div { min-width: 9rem; }
+h1 { font-size: 1.6rem; margin-bottom: .3rem; } h2 { font-size: 1.15rem; margin-top: 2.2rem; }
+.verdict { font-size: 1.1rem; }
+.big { display: grid; grid-template-columns: repeat(auto-fit, minmax(9.5rem, 1fr));
+  gap: 1.2rem 1.5rem; margin: 1.5rem 0; }
 .big b { display: block; font-size: 1.9rem; line-height: 1.2; }
-.big small, .quiet { color: #5c636e; }
-table { border-collapse: collapse; } td { padding: .15rem 1.2rem .15rem 0; vertical-align: top; }
-td:first-child { color: #5c636e; } img { max-width: 100%; }
+.big b.none { font-size: 1.2rem; line-height: 1.9; color: #5c636e; }
+small, .quiet { color: #5c636e; } small { display: block; line-height: 1.35; }
+table { border-collapse: collapse; }
+td { padding: .15rem 1.2rem .15rem 0; vertical-align: top; }
+td:first-child { color: #5c636e; } td:last-child { overflow-wrap: anywhere; }
+img { display: block; width: 100%; height: auto; margin: 1.6rem 0; }
 .note { border-left: 4px solid #c92a2a; padding: .4rem 1rem; background: #fdf3f2; }
-pre { background: #f2f4f7; padding: .8rem; overflow-x: auto; }
+pre { background: #f2f4f7; padding: .8rem; white-space: pre-wrap; overflow-wrap: anywhere; }
+@media print { img, tr { break-inside: avoid; } }
 </style>
 </head>
 <body>
 <h1>{{ prompt }}</h1>
 <p class="quiet">Task {{ r.task }}, method {{ r.method }}, seed {{ r.seed }}.
 {%- if not r.finished %} The job has not finished.{% endif %}</p>
+<p class="verdict">{{ verdict }}</p>
 <div class="big">
-<div><b>{{ percent(r.success_before) }}</b>success before<br>
-<small>{{ interval(r.success_before) }}</small></div>
-<div><b>{{ percent(r.success_after) }}</b>success after<br>
-<small>{{ interval(r.success_after) }}</small></div>
-<div><b>{{ "%.1f"|format(r.robot_minutes) }} min</b>of robot time to train<br>
+{% for rate, when in ((r.success_before, "before"), (r.success_after, "after")) %}
+<div>{% if rate.n %}<b>{{ percent(rate) }}</b>{% else %}<b class="none">not measured</b>
+{%- endif %}success {{ when }}<small>{{ interval(rate) }}</small></div>
+{% endfor %}
+<div><b>{{ "%.1f"|format(r.robot_minutes) }} min</b>of robot time to train
 <small>{{ r.episodes }} episodes, resets included</small></div>
-<div><b>{{ "%.1f"|format(r.wall_minutes) }} min</b>by the clock<br>
+<div><b>{{ "%.1f"|format(r.wall_minutes) }} min</b>by the clock
 <small>the whole job</small></div>
 </div>
 <p class="note">The hardware stop button comes first. What this software calls a stop is a
 software stop: it latches, holds the arm where it is and waits for a person. It does not replace
-the button. Targets slowed down or pulled in: {{ share(r.clip_rate) }}.
-Episodes aborted: {{ r.aborted|length }}.</p>
+the button.</p>
 {% for title, image in images.items() %}
-<h2>{{ title }}</h2>
 <img alt="{{ title }}" src="data:image/png;base64,{{ image }}">
 {% endfor %}
 <h2>Figures</h2>
 <table>
+<tr><td>targets slowed down or pulled in</td><td>{{ share(r.clip_rate) }}</td></tr>
 <tr><td>decisions</td><td>{{ r.decisions }}</td></tr>
 <tr><td>outcomes</td><td>{% for name, count in r.outcomes.items() %}{{ count }} {{ name }}
 {%- if not loop.last %}, {% endif %}{% endfor %}</td></tr>
@@ -64,15 +71,14 @@ Episodes aborted: {{ r.aborted|length }}.</p>
 <td>{{ "%.1f"|format(r.robot_minutes_evaluation) }} min</td></tr>
 <tr><td>most memory in use</td><td>{{ "%.0f MB"|format(r.peak_memory_mb)
   if r.peak_memory_mb is not none else "not measured" }}</td></tr>
-<tr><td>messages lost</td><td>{% for name, count in r.messages_lost.items() -%}
-{{ name }}: {{ count }}{%- if not loop.last %}, {% endif %}
-{% else %}none known{% endfor %}</td></tr>
+<tr><td>messages lost</td><td>{{ lost(r.messages_lost) }}</td></tr>
 </table>
 {% if r.aborted %}
 <h2>Aborted episodes</h2>
-<p>They were repeated and nothing was learned from them.</p>
+<p>Nothing was learned from them, and each is run again until it ends in another way.</p>
 <table>
-{% for item in r.aborted %}<tr><td>{{ item.episode_id }}</td><td>{{ item.reason }}</td></tr>
+{% for item in r.aborted %}<tr><td>{{ item.episode_id }}</td>
+<td>{{ in_words(item.reason, item.labelled_by) }}</td></tr>
 {% endfor %}</table>
 {% endif %}
 <h2>To repeat this</h2>
@@ -102,25 +108,50 @@ def render_page(report: Mapping[str, Any], config: Config, plots: Mapping[str, P
         r=report,
         prompt=config.task.prompt.capitalize(),
         images=images,
+        verdict=_verdict(report["success_before"], report["success_after"]),
         percent=_percent,
         interval=_interval,
         share=_share,
+        lost=_lost,
         ms=_ms,
+        in_words=in_words,
+    )
+
+
+def _verdict(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
+    """Whether training helped, as far as the two intervals tell."""
+    if not before["n"] or not after["n"]:
+        return "Success was not measured both before and after training, so they are not compared."
+    change = f"from {_percent(before)} to {_percent(after)}"
+    if after["low"] > before["high"]:
+        return f"Success rose {change}; the intervals do not overlap."
+    if after["high"] < before["low"]:
+        return f"Success fell {change}; the intervals do not overlap."
+    return (
+        f"Success went {change}, but the intervals overlap: so few evaluation episodes cannot tell "
+        "whether the policy got better (session.evaluation_episodes)."
     )
 
 
 def _percent(rate: Mapping[str, Any]) -> str:
-    return "not measured" if rate["rate"] is None else f"{rate['rate']:.0%}"
+    return f"{100 * rate['rate']:.0f} %"
 
 
 def _interval(rate: Mapping[str, Any]) -> str:
     if rate["rate"] is None:
         return "no episodes"
-    return f"95 % interval {rate['low']:.0%} to {rate['high']:.0%}, {rate['n']} episodes"
+    low, high = 100 * rate["low"], 100 * rate["high"]
+    return f"95 % interval {low:.0f} to {high:.0f} %, {rate['n']} episodes"
 
 
 def _share(value: float | None) -> str:
-    return "unknown" if value is None else f"{value:.1%}"
+    return "unknown" if value is None else f"{100 * value:.1f} %"
+
+
+def _lost(counts: Mapping[str, int]) -> str:
+    if not counts:
+        return "not known"
+    return ", ".join(f"{count} ({name})" for name, count in counts.items() if count) or "none"
 
 
 def _ms(value: float | None) -> str:

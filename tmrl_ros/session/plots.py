@@ -11,15 +11,20 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from tmrl_ros.session.records import EpisodeRecord, of_phase
 from tmrl_ros.session.statistics import rolling
 
 WINDOW = 20
+DPI = 150
+WIDTH_IN = 7.0  # small, so that words stay readable on a phone
 BLUE, ORANGE, GREEN, GREY = "#1f5fa8", "#d9731a", "#2b8a3e", "#8a8f98"
 COLORS = {"success": GREEN, "failure": "#c92a2a", "timeout": ORANGE}
 STYLE: Any = {
-    "font.size": 11,
+    "font.size": 12,
+    "axes.titlesize": 12,
+    "legend.fontsize": 11,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
@@ -47,18 +52,18 @@ def draw_plots(
     with mpl.rc_context(STYLE):
         if report["success_before"]["n"] or report["success_after"]["n"]:
             drawn["Success before and after"] = _save(
-                folder / "before_after.png", (6, 4), lambda axes: _before_after(axes, report)
+                folder / "before_after.png", 3.6, lambda axes: _before_after(axes, report)
             )
         if training:
             drawn["Success while training"] = _save(
-                folder / "success.png", (9, 4), lambda axes: _success(axes, training)
+                folder / "success.png", 3.6, lambda axes: _success(axes, training)
             )
             drawn["Where the robot time went"] = _save(
-                folder / "robot_time.png", (9, 3.2), lambda axes: _robot_time(axes, training)
+                folder / "robot_time.png", 3.0, lambda axes: _robot_time(axes, training)
             )
         if any(record.t_context for record in training):
             drawn["How precise each decision was"] = _save(
-                folder / "t_context.png", (9, 4), lambda axes: _t_context(axes, training)
+                folder / "t_context.png", 3.6, lambda axes: _t_context(axes, training)
             )
         metrics = _metrics(training)
         if metrics:
@@ -66,11 +71,11 @@ def draw_plots(
     return drawn
 
 
-def _save(path: Path, size: tuple[float, float], draw: Callable[[Axes], None]) -> Path:
-    figure = Figure(figsize=size, layout="constrained")
+def _save(path: Path, height_in: float, draw: Callable[[Axes], None]) -> Path:
+    figure = Figure(figsize=(WIDTH_IN, height_in), layout="constrained")
     FigureCanvasAgg(figure)
     draw(figure.subplots())
-    figure.savefig(path, dpi=110)
+    figure.savefig(path, dpi=DPI)
     return path
 
 
@@ -84,12 +89,12 @@ def _before_after(axes: Axes, report: Mapping[str, Any]) -> None:
         axes.bar(place, rate["rate"], width=0.55, color=(GREY, BLUE)[place])
         spread = [[rate["rate"] - rate["low"]], [rate["high"] - rate["rate"]]]
         axes.errorbar(place, rate["rate"], yerr=spread, color="black", capsize=6)
-        label = f"{rate['rate']:.0%}  (n = {rate['n']})"
+        label = f"{100 * rate['rate']:.0f} %  (n = {rate['n']})"
         axes.text(place, min(rate["high"] + 0.02, 1.03), label, ha="center", va="bottom")
     axes.set_xticks([0, 1], [name for _, name in names])
     axes.set_xlim(-0.6, 1.6)
     _percent(axes)
-    axes.set_title("Success before and after (bars: 95 % interval)")
+    axes.set_title("Success before and after (line: 95 % interval)")
     axes.grid(axis="x", visible=False)
 
 
@@ -99,14 +104,14 @@ def _success(axes: Axes, training: Sequence[EpisodeRecord]) -> None:
     axes.fill_between(
         number, [r.low for r in rates], [r.high for r in rates], color=BLUE, alpha=0.18, lw=0
     )
-    axes.plot(number, [r.rate or 0.0 for r in rates], color=BLUE, lw=2)
+    axes.plot(number, [r.rate or 0.0 for r in rates], color=BLUE, lw=2, clip_on=False)
     for outcome, color in COLORS.items():
         at = [r.index + 1 for r in training if r.outcome == outcome]
         if at:
             heights = [1.0 if outcome == "success" else 0.0] * len(at)
             axes.scatter(at, heights, s=14, color=color, label=outcome, zorder=3, clip_on=False)
-    axes.legend(frameon=False, loc="center right")
-    axes.set_xlabel("training episode")
+    axes.figure.legend(frameon=False, loc="outside lower center", ncols=3)
+    _episodes(axes, training)
     _percent(axes)
     axes.set_title(f"Success over the last {WINDOW} episodes (band: 95 % interval)")
 
@@ -121,11 +126,12 @@ def _t_context(axes: Axes, training: Sequence[EpisodeRecord]) -> None:
         grid, aspect="auto", origin="lower", vmin=0, vmax=1, cmap="viridis", extent=extent
     )
     bar = axes.figure.colorbar(image, ax=axes)
-    bar.set_label("context timestep: 0 precise, 1 explores")
+    bar.set_label("0 precise, 1 explores")
     axes.grid(visible=False)
-    axes.set_xlabel("training episode")
+    _episodes(axes, training)
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylabel("decision")
-    axes.set_title("How precise each decision was (white: the episode had ended)")
+    axes.set_title("How precise each decision was (white: had ended)")
 
 
 def _robot_time(axes: Axes, training: Sequence[EpisodeRecord]) -> None:
@@ -135,7 +141,8 @@ def _robot_time(axes: Axes, training: Sequence[EpisodeRecord]) -> None:
     axes.fill_between(number, 0, resets, color=GREY, alpha=0.6, lw=0, label="resets")
     axes.fill_between(number, resets, total, color=BLUE, alpha=0.7, lw=0, label="acting")
     axes.legend(frameon=False, loc="upper left")
-    axes.set_xlabel("training episode")
+    _episodes(axes, training)
+    axes.set_ylim(bottom=0)
     axes.set_ylabel("robot minutes")
     axes.set_title("Where the robot time went")
 
@@ -147,24 +154,36 @@ def _metrics(training: Sequence[EpisodeRecord]) -> dict[str, list[tuple[int, flo
         for name, value in record.learner.items():
             if name not in known and isinstance(value, int | float) and np.isfinite(value):
                 series.setdefault(name, []).append((record.index + 1, float(value)))
-    return {name: points for name, points in sorted(series.items()) if len(points) > 1}
+    return {
+        name: points
+        for name, points in sorted(series.items())
+        if len({value for _, value in points}) > 1
+    }
 
 
 def _save_metrics(path: Path, metrics: Mapping[str, Sequence[tuple[int, float]]]) -> Path:
-    columns = min(3, len(metrics))
+    columns = min(2, len(metrics))
     rows = -(-len(metrics) // columns)
-    figure = Figure(figsize=(3.4 * columns, 2.3 * rows), layout="constrained")
+    figure = Figure(figsize=(WIDTH_IN, 2.1 * rows), layout="constrained")
+    figure.suptitle("What the learner measured", x=0.01, ha="left", fontsize=12)
     FigureCanvasAgg(figure)
     grid = figure.subplots(rows, columns, squeeze=False)
     for axes in grid.flat[len(metrics) :]:
         axes.set_axis_off()
     for axes, (name, points) in zip(grid.flat, metrics.items(), strict=False):
         axes.plot([x for x, _ in points], [y for _, y in points], color=BLUE, lw=1.4)
-        axes.set_title(name.replace("_", " "), fontsize=10)
+        axes.set_title(name.replace("_", " "), fontsize=11)
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     for axes in grid[-1]:
         axes.set_xlabel("training episode")
-    figure.savefig(path, dpi=110)
+    figure.savefig(path, dpi=DPI)
     return path
+
+
+def _episodes(axes: Axes, training: Sequence[EpisodeRecord]) -> None:
+    axes.set_xlim(0.5, training[-1].index + 1.5)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlabel("training episode")
 
 
 def _percent(axes: Axes) -> None:

@@ -65,15 +65,26 @@ class LatestProblem:
         return _stop(code, message) if code else ""
 
     def _why(self) -> str:
-        if self._said_by:
-            return f"{self._said_by} said so"
-        head, _, rest = self._reason.partition(": ")
-        if head.startswith("SILENT "):
-            return f"{head.removeprefix('SILENT ')} is silent, {rest}"
-        if head in HEADS:
-            return f"{HEADS[head]}, {rest}" if rest else HEADS[head]
         code, message = self._latch
-        return _stop(head, message if head == code else "")
+        return in_words(self._reason, self._said_by, message if self._reason == code else "")
+
+
+def in_words(reason: str, labelled_by: str = "", message: str = "") -> str:
+    """Why an episode was aborted.
+
+    Args:
+        reason: The code in its ENDED event.
+        labelled_by: The person who said so, if it was one.
+        message: What the supervisor said, if it was a stop.
+    """
+    if labelled_by:
+        return f"{labelled_by} said so"
+    head, _, rest = reason.partition(": ")
+    if head.startswith("SILENT "):
+        return f"{head.removeprefix('SILENT ')} is silent, {rest}"
+    if head in HEADS:
+        return f"{HEADS[head]}, {rest}" if rest else HEADS[head]
+    return _stop(head, message)
 
 
 def _stop(code: str, message: str) -> str:

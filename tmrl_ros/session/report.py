@@ -83,7 +83,12 @@ def figures(config: Config, records: Sequence[EpisodeRecord], folder: Path) -> d
         "clip_rate": clipped / sent if sent else None,
         "latency_ms": latency([value for record in records for value in record.latency_ms]),
         "aborted": [
-            {"episode_id": r.episode_id, "attempt": r.attempt, "reason": r.reason}
+            {
+                "episode_id": r.episode_id,
+                "attempt": r.attempt,
+                "reason": r.reason,
+                "labelled_by": r.labelled_by,
+            }
             for r in records
             if r.aborted
         ],
