@@ -291,8 +291,8 @@ class EpisodeAssembler:
         return any(item is not None and item.valid and item.success for item in estimates)
 
 
-def assemble(record: EpisodeRecord, *, include_aborted: bool = False) -> AssembledEpisode:
-    """Rows of a recorded episode, with the live learner's own assembler."""
+def assembler_of(record: EpisodeRecord, *, include_aborted: bool = False) -> EpisodeAssembler:
+    """The live learner's own assembler, filled with a recorded episode."""
     assembler = EpisodeAssembler(record.episode_id, include_aborted=include_aborted)
     pieces: Iterable[Chunk | Outcome | Reward | Episode] = [
         *record.chunks,
@@ -302,7 +302,12 @@ def assemble(record: EpisodeRecord, *, include_aborted: bool = False) -> Assembl
     ]
     for piece in pieces:
         assembler.add(piece)
-    return assembler.finish()
+    return assembler
+
+
+def assemble(record: EpisodeRecord, *, include_aborted: bool = False) -> AssembledEpisode:
+    """Rows of a recorded episode."""
+    return assembler_of(record, include_aborted=include_aborted).finish()
 
 
 def _is_terminal(estimate: Reward | None) -> bool:

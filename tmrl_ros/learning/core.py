@@ -16,9 +16,15 @@ from pathlib import Path
 from tmrl_ros.core.config import MethodConfig
 from tmrl_ros.core.types import Episode, EpisodeOutcome, EpisodeState, Phase
 from tmrl_ros.data.bag_reader import EpisodeRecord, Piece
-from tmrl_ros.data.transitions import AssembledEpisode, EpisodeAssembler, Transition, assemble
+from tmrl_ros.data.transitions import (
+    AssembledEpisode,
+    EpisodeAssembler,
+    Transition,
+    assembler_of,
+)
 from tmrl_ros.learning.acting import Exploration, pack_actor, prior
 from tmrl_ros.learning.checkpoint import load_checkpoint, save_checkpoint
+from tmrl_ros.learning.late import TakenEpisodes
 from tmrl_ros.learning.replay import Replay
 from tmrl_ros.learning.tmrl import TmrlLearner
 
@@ -71,6 +77,8 @@ class LearnerCore:
         self.progress = Progress()
         self._assemblers: dict[str, EpisodeAssembler] = {}
         self._restored: set[str] = set()
+        self._taken = TakenEpisodes()
+        self._learned: set[str] = set()  # their rows are in the replay
         self._queue: deque[AssembledEpisode] = deque()
         self._owed = 0.0
         self._current: AssembledEpisode | None = None
@@ -95,32 +103,39 @@ class LearnerCore:
         if extra is not None:
             self.progress = Progress(**extra)
         found = 0
+        learned: list[AssembledEpisode] = []
         for record in sorted(records, key=lambda item: item.episode_id):
             if record.ended is None or not _may_learn(record.ended):
                 continue
-            episode = assemble(record)
+            episode = self._taken.take(assembler_of(record))
             found += 1
             self._restored.add(record.episode_id)
             if extra is not None and record.episode_id <= self.progress.trained_through:
                 self.replay.add_episode(_usable(episode.transitions))
+                self._learned.add(episode.episode_id)
+                learned.append(episode)
             else:
                 self._queue.append(episode)
+        if len(learned) == self.progress.episodes:
+            self._count_anew(learned)
         if self._warming_up:
             self._owed = self.replay.size * self.method.updates_per_decision
         return found
 
     def on_piece(self, piece: Piece) -> None:
-        """Take one message of a running episode."""
+        """Take one message, of a running episode or a late one."""
         if isinstance(piece, Episode):
             if piece.phase is not Phase.TRAIN or not piece.learn:
                 return
-            if piece.episode_id in self._restored:
-                return  # said again to a learner that was started late
-            if piece.state is EpisodeState.RESETTING:
+            # What was restored is said again to a learner that was started late.
+            if piece.state is EpisodeState.RESETTING and piece.episode_id not in self._restored:
+                self._taken.forget(piece.episode_id)
                 self._assemblers.pop(piece.episode_id, None)
                 self._assemblers[piece.episode_id] = EpisodeAssembler(piece.episode_id)
         assembler = self._assemblers.get(piece.episode_id)
-        if assembler is not None and assembler.add(piece) is not None:
+        if assembler is None:
+            self._add_late(piece)
+        elif assembler.add(piece) is not None:
             if assembler.ended is not None and _may_learn(assembler.ended):
                 self._close_before(piece.episode_id)
             self._finish(piece.episode_id)
@@ -213,9 +228,38 @@ class LearnerCore:
         assembler = self._assemblers.pop(episode_id)
         if assembler.ended is None or not _may_learn(assembler.ended):
             return
-        episode = assembler.finish()
+        episode = self._taken.take(assembler)
         self.dropped_rows += sum(episode.dropped.values())
         self._queue.append(episode)
+
+    def _add_late(self, piece: Piece) -> None:
+        """Let a late estimate or label change an episode wherever it is now."""
+        changed = self._taken.add(piece)
+        if changed is None:
+            return
+        before, after = changed
+        self.dropped_rows += sum(after.dropped.values()) - sum(before.dropped.values())
+        name = piece.episode_id
+        for place, waiting in enumerate(self._queue):
+            if waiting.episode_id == name:
+                self._queue[place] = after
+        if name in self._learned:
+            self._relabel(before, after)
+
+    def _relabel(self, before: AssembledEpisode, after: AssembledEpisode) -> None:
+        """Rewrite rows that are in the replay, and what was counted from them."""
+        old, new = _usable(before.transitions), _usable(after.transitions)
+        if before.episode_id in self.replay:
+            self.replay.relabel(before.episode_id, new)
+        else:
+            self.replay.add_episode(new)
+        self._count_warmup(old, -1.0)
+        self._count_warmup(new)
+        self._owed += max(0, len(new) - len(old)) * self.method.updates_per_decision
+        if self._current is not None and self._current.episode_id == before.episode_id:
+            self._current = after
+        else:
+            self.progress.successes += _succeeded(after) - _succeeded(before)
 
     def _begin_next(self) -> bool:
         if not self._queue:
@@ -223,23 +267,31 @@ class LearnerCore:
         self._current = self._queue.popleft()
         rows = _usable(self._current.transitions)
         self.replay.add_episode(rows)
+        self._learned.add(self._current.episode_id)
         self._count_warmup(rows)
         self._owed += len(rows) * self.method.updates_per_decision
         if self.replay.size == 0:
             self._owed = 0.0
         return True
 
-    def _count_warmup(self, rows: list[Transition]) -> None:
+    def _count_anew(self, learned: list[AssembledEpisode]) -> None:
+        """Count what a checkpoint counted, with the labels that came after it."""
+        self.progress.successes = sum(_succeeded(episode) for episode in learned)
+        self.progress.warmup = {}
+        for episode in learned:
+            self._count_warmup(_usable(episode.transitions))
+
+    def _count_warmup(self, rows: list[Transition], times: float = 1.0) -> None:
         if rows and all(row.parameters_version == 0 for row in rows):
             count = self.progress.warmup.setdefault(f"{rows[0].t_context:g}", [0.0, 0.0])
-            count[0 if rows[0].success_episode else 1] += 1.0
+            count[0 if rows[0].success_episode else 1] += times
 
     def _end_episode(self) -> Weights:
         episode = self._current
         assert episode is not None and episode.ended is not None
         self._current = None
         self.progress.episodes += 1
-        self.progress.successes += episode.ended.outcome is EpisodeOutcome.SUCCESS
+        self.progress.successes += _succeeded(episode)
         self.progress.trained_through = episode.episode_id
         self.progress.version += 1
         return self.weights()
@@ -249,6 +301,10 @@ def _may_learn(ended: Episode) -> bool:
     return (
         ended.phase is Phase.TRAIN and ended.learn and ended.outcome is not EpisodeOutcome.ABORTED
     )
+
+
+def _succeeded(episode: AssembledEpisode) -> bool:
+    return episode.ended is not None and episode.ended.outcome is EpisodeOutcome.SUCCESS
 
 
 def _usable(rows: list[Transition]) -> list[Transition]:

@@ -1,0 +1,201 @@
+"""What comes after an episode was taken, a person's label above all, reaches the replay."""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tmrl_ros.core.config import MethodConfig
+from tmrl_ros.core.types import Chunk, Episode, EpisodeOutcome, EpisodeState, Outcome, Reward
+from tmrl_ros.data.bag_reader import EpisodeRecord
+from tmrl_ros.learning.core import LearnerCore
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
+import recorded  # noqa: E402
+
+ROWS = 3
+SUCCESS, FAILURE = EpisodeOutcome.SUCCESS, EpisodeOutcome.FAILURE
+TIMEOUT, ABORTED = EpisodeOutcome.TIMEOUT, EpisodeOutcome.ABORTED
+
+
+def pieces_of(episode_id="train_000000", result=TIMEOUT, *, lost=()):
+    """What the learner is told of a warm-up episode; estimates of `lost` decisions never come."""
+    told = []
+    for piece in recorded.episode(episode_id, decisions=ROWS, result=result):
+        if isinstance(piece, Chunk):
+            piece = replace(piece, parameters_version=0)
+        if isinstance(piece, Reward) and piece.decision in lost:
+            continue
+        if isinstance(piece, Episode | Chunk | Outcome | Reward):
+            told.append(piece)
+    return told
+
+
+def label(result, episode_id="train_000000", by="ada"):
+    return recorded.event(
+        episode_id, EpisodeState.ENDED, result, ROWS, by, recorded.item_stamp(episode_id) + 3
+    )
+
+
+def record_of(pieces):
+    record = EpisodeRecord(Path("bag"), pieces[0].episode_id)
+    for piece in pieces:
+        record.add(piece)
+    return record
+
+
+@pytest.fixture
+def make(tmp_path):
+    def core(**settings):
+        sample = next(p for p in pieces_of() if hasattr(p, "features"))
+        values = {"hidden": 16, "batch_size": 8, "updates_per_decision": 0, "warmup_episodes": 0}
+        method = MethodConfig(**{**values, **settings})
+        folder = tmp_path / "checkpoints"
+        return LearnerCore(method, sample.features.size, sample.z.size, 0, folder)
+
+    return core
+
+
+def tell(core, pieces):
+    for piece in pieces:
+        core.on_piece(piece)
+
+
+def learn(core):
+    while core.work(1.0) is not None:
+        pass
+
+
+def rewards(core):
+    """The rewards that occur in the replay."""
+    batch = core.replay.sample(400, 0.0, np.random.default_rng(0))
+    return sorted({float(value) for value in batch.reward})
+
+
+def counted(core):
+    return core.progress.successes, core.progress.warmup["0.25"]
+
+
+def test_label_after_the_updates_rewrites_rewards_and_counts(make):
+    core = make()
+    tell(core, pieces_of())
+    learn(core)
+    assert (core.replay.successes(), rewards(core), counted(core)) == (0, [0.0], (0, [0.0, 1.0]))
+    core.on_piece(label(SUCCESS))
+    assert core.replay.successes() == core.replay.size == ROWS
+    assert rewards(core) == [0.0, 1.0]
+    assert counted(core) == (1, [1.0, 0.0])
+    core.on_piece(label(FAILURE, by="bob"))
+    assert (core.replay.successes(), rewards(core), counted(core)) == (0, [0.0], (0, [0.0, 1.0]))
+
+
+def test_label_that_changes_nothing_changes_nothing(make):
+    core = make()
+    tell(core, pieces_of(result=SUCCESS))
+    learn(core)
+    before = core.replay._columns.copy()
+    core.on_piece(label(SUCCESS))
+    assert (core.replay._columns == before).all() and counted(core) == (1, [1.0, 0.0])
+
+
+def test_label_on_an_episode_that_waits_is_there_when_it_is_learned(make):
+    core = make()
+    tell(core, [*pieces_of(), *pieces_of("train_000001")])
+    core.on_piece(label(SUCCESS, "train_000001"))
+    assert core.replay.size == 0
+    learn(core)
+    assert core.replay.successes() == ROWS and core.replay.size == 2 * ROWS
+    assert counted(core) == (1, [1.0, 1.0])
+
+
+def test_label_in_the_middle_of_the_updates_counts_once(make):
+    core = make(updates_per_decision=1)
+    tell(core, pieces_of())
+    core.work(0.0)
+    assert not core.between_episodes and core.replay.size == ROWS
+    core.on_piece(label(SUCCESS))
+    learn(core)
+    assert core.replay.successes() == ROWS and counted(core) == (1, [1.0, 0.0])
+
+
+def test_person_who_takes_an_episode_back_takes_its_rows_out(make):
+    core = make()
+    tell(core, [*pieces_of(result=SUCCESS), *pieces_of("train_000001")])
+    learn(core)
+    core.on_piece(label(ABORTED))
+    assert core.replay.size == ROWS and core.replay.successes() == 0
+    assert counted(core) == (0, [0.0, 1.0])
+    core.on_piece(label(SUCCESS, by="bob"))
+    assert core.replay.size == 2 * ROWS and core.replay.successes() == ROWS
+
+
+def test_estimates_that_come_late_bring_their_rows_and_the_updates_for_them(make):
+    core = make(updates_per_decision=2)
+    tell(core, pieces_of(lost=(1, 3)))
+    assert core.incomplete == "train_000000"
+    core.close_incomplete("train_000000")
+    learn(core)
+    assert (core.replay.size, core.dropped_rows, core.updates_owed) == (1, 2, 0)
+    core.on_piece(recorded.reward(3))
+    assert (core.replay.size, core.dropped_rows, core.updates_owed) == (2, 1, 2)
+    core.on_piece(recorded.reward(1))
+    assert (core.replay.size, core.dropped_rows, core.updates_owed) == (ROWS, 0, 4)
+    tell(core, pieces_of("train_000001"))
+    learn(core)
+    assert (core.learner.updates, core.updates_owed) == (2 * 2 * ROWS, 0)
+
+
+def test_valid_estimate_replaces_an_invalid_one_and_not_the_other_way_round(make):
+    core = make()
+    tell(core, pieces_of(lost=(2,)))
+    core.on_piece(recorded.reward(2, valid=False))
+    core.close_incomplete("train_000000")
+    learn(core)
+    assert core.replay.size == ROWS - 1
+    core.on_piece(recorded.reward(2))
+    assert core.replay.size == ROWS
+    core.on_piece(recorded.reward(2, valid=False))
+    assert core.replay.size == ROWS
+
+
+def test_repeated_episode_is_not_changed_by_words_on_its_first_attempt(make):
+    core = make()
+    tell(core, pieces_of()[:6])
+    core.on_piece(label(ABORTED, by=""))
+    core.on_piece(label(SUCCESS))  # nothing of it was taken
+    learn(core)
+    assert core.replay.size == 0
+    tell(core, pieces_of())
+    learn(core)
+    assert core.replay.size == ROWS and core.replay.successes() == 0
+
+
+def test_label_after_the_checkpoint_is_counted_after_a_resume(make):
+    told = [pieces_of(f"train_{k:06d}", result) for k, result in enumerate([SUCCESS, TIMEOUT])]
+    core = make()
+    tell(core, [piece for pieces in told for piece in pieces])
+    learn(core)
+    core.save()
+    core.on_piece(label(SUCCESS, "train_000001"))  # in the bags, not in the checkpoint
+    again = make()
+    assert again.restore(
+        [record_of(told[0]), record_of([*told[1], label(SUCCESS, "train_000001")])]
+    )
+    assert counted(again) == counted(core) == (2, [2.0, 0.0])
+    assert again.replay.successes() == core.replay.successes() == 2 * ROWS
+
+
+def test_label_on_an_episode_of_an_earlier_run_is_followed_too(make):
+    core = make()
+    tell(core, pieces_of())
+    learn(core)
+    core.save()
+    again = make()
+    again.restore([record_of(pieces_of())])
+    tell(again, [piece for piece in pieces_of() if isinstance(piece, Episode)])  # said again
+    assert again.replay.successes() == 0 and again.replay.size == ROWS
+    again.on_piece(label(SUCCESS))
+    assert again.replay.successes() == again.replay.size == ROWS
+    assert again.progress.successes == 1

@@ -1,0 +1,48 @@
+"""What is said about an episode after it was taken: late estimates, and a person's late label."""
+
+from __future__ import annotations
+
+from tmrl_ros.data.bag_reader import Piece
+from tmrl_ros.data.transitions import AssembledEpisode, EpisodeAssembler
+
+
+class TakenEpisodes:
+    """Keeps the pieces of episodes that were taken, so that a late one can change their rows."""
+
+    def __init__(self) -> None:
+        self._assemblers: dict[str, EpisodeAssembler] = {}
+        self._taken: dict[str, AssembledEpisode] = {}
+
+    def take(self, assembler: EpisodeAssembler) -> AssembledEpisode:
+        """The episode as far as it is known now; from here on pieces of it are late."""
+        episode = assembler.finish()
+        self._assemblers[episode.episode_id] = assembler
+        self._taken[episode.episode_id] = episode
+        return episode
+
+    def forget(self, episode_id: str) -> None:
+        """The episode begins anew."""
+        self._assemblers.pop(episode_id, None)
+        self._taken.pop(episode_id, None)
+
+    def add(self, piece: Piece) -> tuple[AssembledEpisode, AssembledEpisode] | None:
+        """Take a late piece; the episode before and after it, None if that makes no difference."""
+        assembler = self._assemblers.get(piece.episode_id)
+        if assembler is None:
+            return None
+        assembler.add(piece)
+        before, after = self._taken[piece.episode_id], assembler.finish()
+        if _meaning(before) == _meaning(after):
+            return None
+        self._taken[piece.episode_id] = after
+        return before, after
+
+
+def _meaning(episode: AssembledEpisode) -> tuple[object, ...]:
+    """What of an episode a late piece can change."""
+    rows = [
+        (row.decision, row.reward, row.terminated, row.truncated, row.success_episode)
+        for row in episode.transitions
+    ]
+    ended = episode.ended
+    return rows, ended.outcome if ended is not None else None
