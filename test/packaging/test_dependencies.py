@@ -1,0 +1,118 @@
+"""What is imported is declared: in package.xml for ROS machines, in requirements.txt for others."""
+
+import ast
+import re
+import sys
+import xml.etree.ElementTree as ET
+
+import pytest
+
+OURS = {"tmrl_ros", "tmrl_msgs", "tmrl_msgs_tf2"}
+# Imported name -> rosdep key. A ROS package is its own key.
+APT = {
+    "aiohttp": "python3-aiohttp",
+    "jinja2": "python3-jinja2",
+    "matplotlib": "python3-matplotlib",
+    "numpy": "python3-numpy",
+    "PIL": "python3-pil",
+    "psutil": "python3-psutil",
+    "rich": "python3-rich",
+    "yaml": "python3-yaml",
+    "hypothesis": "python3-hypothesis",
+    "pytest": "python3-pytest",
+    "scipy": "python3-scipy",
+}
+# Imported name -> distribution, where the names differ.
+PYPI = {"jinja2": "Jinja2", "PIL": "pillow", "yaml": "PyYAML", "backports": "backports.zstd"}
+# Without an apt package that is new enough: docs/install.md has pip install them.
+PIP_ONLY = {"fpsample", "mcap", "mujoco", "pydantic", "rosbags", "safetensors", "torch"}
+ALONG = {"zstandard", "backports"}  # mcap and rosbags bring these along
+TEST_ONLY = {"mcap_ros2", "websockets"}  # used by tests, where ROS machines need no more
+NO_WHEEL = {"launch", "launch_ros"}  # on ROS machines only
+OPTIONAL = {"lerobot", "open3d", "pyrealsense2"}  # asked for by name, never needed
+# Needed by the launch files and at run time, imported by nobody.
+NOT_IMPORTED = {
+    "diagnostic_msgs",
+    "geometry_msgs",
+    "launch",
+    "rmw_fastrtps_cpp",
+    "robot_state_publisher",
+    "ros2launch",
+    "rviz2",
+    "tf2_ros",
+}
+
+
+def imported(folder):
+    """Top-level names imported anywhere in the Python files below a folder."""
+    found = set()
+    for path in folder.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                found |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                found.add(node.module.partition(".")[0])
+    return found - set(sys.stdlib_module_names) - OPTIONAL
+
+
+@pytest.fixture(scope="module")
+def run_time(root):
+    return imported(root / "tmrl_ros") | imported(root / "launch")
+
+
+@pytest.fixture(scope="module")
+def in_tests(root):
+    own = {path.stem for path in (root / "test").rglob("*.py")}
+    return imported(root / "test") - own
+
+
+@pytest.fixture(scope="module")
+def manifest(root):
+    tree = ET.parse(root / "package.xml")
+    return {
+        kind: {item.text for item in tree.iter(kind)} for kind in ("exec_depend", "test_depend")
+    }
+
+
+@pytest.fixture(scope="module")
+def pinned(root):
+    text = (root / "requirements.txt").read_text()
+    return {name.lower() for name in re.findall(r"^([\w.-]+)==", text, flags=re.MULTILINE)}
+
+
+def keys(names):
+    return {APT.get(name, name) for name in names - PIP_ONLY - ALONG - TEST_ONLY - {"tmrl_ros"}}
+
+
+def test_a_ros_machine_installs_what_is_imported(run_time, in_tests, manifest):
+    assert keys(run_time) <= manifest["exec_depend"]
+    assert keys(in_tests) <= manifest["exec_depend"] | manifest["test_depend"]
+
+
+def test_a_ros_machine_installs_nothing_for_nobody(run_time, in_tests, manifest):
+    assert manifest["exec_depend"] <= keys(run_time) | NOT_IMPORTED
+    assert manifest["test_depend"] <= keys(in_tests)
+
+
+def test_pip_installs_what_is_imported(run_time, in_tests, pinned):
+    def is_pinned(name):
+        return {PYPI.get(name, name).lower(), f"ros-{name.replace('_', '-')}"} & pinned
+
+    names = (run_time | in_tests) - OURS - NO_WHEEL - {"tf2_msgs"}
+    names = {"mcap-ros2-support" if name == "mcap_ros2" else name for name in names}
+    assert [name for name in sorted(names) if not is_pinned(name)] == []
+
+
+def test_the_page_about_installing_names_what_only_pip_has(root, run_time):
+    page = (root / "docs" / "install.md").read_text()
+    (line,) = re.findall(r"^python3 -m pip install .*$", page, flags=re.MULTILINE)
+    assert run_time >= PIP_ONLY
+    assert set(line.split()) >= PIP_ONLY
+
+
+def test_every_library_of_ours_has_a_reason_on_the_page_about_dependencies(root, run_time):
+    page = (root / "docs" / "dependencies.md").read_text().lower()
+    ours = run_time - OURS - NO_WHEEL
+    names = {PYPI.get(name, name).lower() for name in ours}
+    missing = {n for n in names if n not in page and f"ros-{n.replace('_', '-')}" not in page}
+    assert missing == set()
