@@ -1,4 +1,4 @@
-"""What is looked at before anything starts: the policy bundle and the DDS domain.
+"""What is looked at before anything starts: policy and reward bundles, and the DDS domain.
 
 Both need heavy libraries (torch, rclpy), so each runs in a short-lived process of its own, side by
 side.
@@ -60,14 +60,15 @@ def check_start(config: Config, config_file: Path, nodes: Sequence[str]) -> None
 
 
 def main() -> int:
-    """Check the bundle of a resolved configuration; print a mistake and return 2."""
+    """Check the bundles of a resolved configuration; print a mistake and return 2."""
     from tmrl_ros.policies.bundle import check_bundle  # torch
+    from tmrl_ros.rewards.backends import check_backend
 
     config = read_config(Path(sys.argv[1]))
-    if config.method.name == "scripted":  # a scripted expert needs no policy
-        return 0
     try:
-        check_bundle(config.task.bundle, config)
+        if config.method.name != "scripted":  # a scripted expert needs no policy
+            check_bundle(config.task.bundle, config)
+        check_backend(config)
     except OperatorError as error:
         print(error)
         return EXIT_BAD_INPUT

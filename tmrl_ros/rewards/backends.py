@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tmrl_ros.core.config import Config, RewardConfig
 from tmrl_ros.core.errors import BundleError, ConfigurationError
-from tmrl_ros.rewards.lerobot import LerobotJudge
-from tmrl_ros.rewards.model import Calibration, RewardModel
+from tmrl_ros.rewards.lerobot import LerobotJudge, check_installed
+from tmrl_ros.rewards.model import Calibration
 from tmrl_ros.rewards.robometer import RobometerJudge
 from tmrl_ros.rewards.stream import StreamJudge
 from tmrl_ros.rewards.worker import Judge
-
-LEARNED = "tmrl_ros.rewards.learned"  # imports torch, which the other backends do without
 
 
 @dataclass(frozen=True)
@@ -31,6 +28,20 @@ class Backend:
     rule: Calibration
 
 
+def check_backend(config: Config) -> None:
+    """Look whether the model can be loaded, before anything starts.
+
+    Whether a server is there is not looked at: it may come and go.
+
+    Raises:
+        OperatorError: As `load_backend`.
+    """
+    if config.reward.backend == "lerobot":  # which takes minutes to load
+        check_installed()
+    elif config.reward.backend != "simulator":
+        load_backend(config)
+
+
 def load_backend(config: Config) -> Backend:
     """Load the model that `reward.backend` names; not for the simulator, which needs none.
 
@@ -40,21 +51,7 @@ def load_backend(config: Config) -> Backend:
     reward = config.reward
     if reward.backend == "learned":
         return _learned(config)
-    if reward.backend == "lerobot":
-        judge: Judge = LerobotJudge(reward.checkpoint, frames=reward.frames)
-    elif reward.backend == "robometer_http":
-        try:
-            judge = RobometerJudge(
-                reward.url,
-                frames=reward.frames,
-                timeout_s=reward.timeout_s,
-                retries=reward.retries,
-                backoff_s=reward.backoff_s,
-            )
-        except ValueError as error:
-            raise ConfigurationError(f"reward.url: {error}.") from None
-    else:
-        raise ConfigurationError(f"reward.backend={reward.backend} is no model.")
+    judge = _robometer(reward) if reward.backend == "robometer_http" else _lerobot(reward)
     return Backend(judge, reward.cameras, success_rule(reward, None, ""))
 
 
@@ -77,22 +74,45 @@ def success_rule(reward: RewardConfig, measured: Calibration | None, where: str)
     )
 
 
+def _robometer(reward: RewardConfig) -> Judge:
+    try:
+        return RobometerJudge(
+            reward.url,
+            frames=reward.frames,
+            timeout_s=reward.timeout_s,
+            retries=reward.retries,
+            backoff_s=reward.backoff_s,
+        )
+    except ValueError as error:
+        raise ConfigurationError(f"reward.url: {error}.") from None
+
+
+def _lerobot(reward: RewardConfig) -> Judge:
+    return LerobotJudge(reward.checkpoint, frames=reward.frames)
+
+
 def _learned(config: Config) -> Backend:
-    folder = config.reward_bundle
+    folder, prompt = config.reward_bundle, config.task.prompt
     if not folder.is_dir():
         raise BundleError(
             f"reward.backend=learned: there is no reward model at {folder}; train one with "
             "`tmrl reward train`, or name one with reward.bundle."
         )
-    import torch
+    import torch  # which the other backends do without
+
+    from tmrl_ros.rewards.learned.judge import load_reward_bundle
 
     torch.set_num_threads(config.session.torch_threads)
-    model: RewardModel = importlib.import_module(LEARNED).load_reward_bundle(folder)
-    cameras = config.reward.cameras or model.cameras
+    model = load_reward_bundle(folder)
     there = [camera.name for camera in config.cameras.cameras]
-    if strangers := [name for name in cameras if name not in there]:
+    if strangers := [name for name in model.cameras if name not in there]:
         raise BundleError(
             f"Reward model {folder} looks at cameras {strangers}, which are not among {there}."
         )
+    if not model.knows(prompt):
+        raise BundleError(
+            f"Reward model {folder} was not trained on task.prompt={prompt!r}: train one that was, "
+            "or use a prompt that it knows."
+        )
     rule = success_rule(config.reward, model.calibration, f"Reward model {folder}")
-    return Backend(StreamJudge(model), cameras, rule)
+    return Backend(StreamJudge(model), model.cameras, rule)

@@ -79,6 +79,16 @@ class LerobotJudge:
         """Nothing can be broken off."""
 
 
+def check_installed() -> None:
+    """Look whether LeRobot's Robometer can be imported.
+
+    Raises:
+        ConfigurationError: It cannot.
+    """
+    _module("modeling_robometer")
+    _module("processor_robometer")
+
+
 def _last(values: Any) -> float:
     """Mean over clips of the last value of each, from a (clips, frames) tensor."""
     return float(np.mean(values.detach().cpu().float().numpy()[:, -1]))
