@@ -165,7 +165,8 @@ class RandomPolicy:
         """Small, unit, or pushed to the bounds, as an actor's are after a while."""
         scale = self.rng.choice([0.5, 1.0, 3.0])
         z = scale * self.rng.standard_normal(self.policy.z_size)
-        return np.clip(z, -1.5, 1.5).astype(np.float32)
+        drawn: Float32Array = np.clip(z, -1.5, 1.5).astype(np.float32)
+        return drawn
 
     def act(self, state: CellState, truth: GroundTruth) -> Command:
         """See `Driver`."""

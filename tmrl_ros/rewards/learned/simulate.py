@@ -8,14 +8,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tmrl_ros.core.config import Config
-from tmrl_ros.core.types import Float32Array
+from tmrl_ros.core.types import Float32Array, FloatArray
 from tmrl_ros.perception.images import shrink
 from tmrl_ros.policies.bundle import load_bundle
 from tmrl_ros.policies.policy import ChunkPolicy
 from tmrl_ros.rewards.learned import faults
-from tmrl_ros.rewards.learned.episodes import BoolArray, LabelledEpisode, Video
+from tmrl_ros.rewards.learned.episodes import BoolArray, Frames, LabelledEpisode, Video
+from tmrl_ros.rewards.learned.instructions import instructions
 from tmrl_ros.sim import ActionNoise, GroundTruth, SimulatedCell, expert, task_named
-from tmrl_ros.sim.tasks import COLORS, LIFT_HEIGHT_M
+from tmrl_ros.sim.tasks import LIFT_HEIGHT_M
 
 STEPS_PER_FRAME = 8
 """Control steps between two decisions of the shipped policies: 0.4 s at 20 Hz."""
@@ -33,25 +34,6 @@ MIX: Mapping[str, float] = {
 }
 """Share of every kind of episode. `policy` is the base policy under exploration."""
 NEAR_MISSES = ("held_low",)
-
-
-def instructions(config: Config) -> dict[str, tuple[str, ...]]:
-    """Texts for every object that could be wanted; the task's own prompt is among them.
-
-    Objects that are not in the scene are included, so that a model of a one-object task learns to
-    read the instruction at all.
-    """
-    task = config.task
-    texts = {name: list(items) for name, items in task.demonstration.prompts.items()}
-    for name in COLORS:
-        texts.setdefault(name, [f"lift the {name} cube"])
-    own = texts.setdefault(task.wanted_object, [])
-    for others in texts.values():
-        if others is not own and task.prompt in others:
-            others.remove(task.prompt)
-    if task.prompt not in own:
-        own.append(task.prompt)
-    return {name: tuple(items) for name, items in texts.items() if items}
 
 
 @dataclass(frozen=True)
@@ -113,7 +95,7 @@ class EpisodeSimulator:
 
     def _record(
         self, driver: faults.Driver, rng: np.random.Generator
-    ) -> tuple[list[Float32Array], list[dict[str, GroundTruth]]]:
+    ) -> tuple[list[Frames], list[dict[str, GroundTruth]]]:
         """Drive one episode; a picture of every camera per decision."""
         frames, truths = [], []
         for decision in range(self._config.task.max_decisions + 1):
@@ -127,7 +109,7 @@ class EpisodeSimulator:
             truths.append(self._truths())
         return frames, truths
 
-    def _pictures(self) -> Float32Array:
+    def _pictures(self) -> Frames:
         settings = self._config.cameras
         return np.stack(
             [
@@ -199,7 +181,7 @@ def _labels(truths: list[dict[str, GroundTruth]], wanted: str) -> _Labels:
     return _Labels(progress, success)
 
 
-def _beside(rng: np.random.Generator, low_m: float, high_m: float) -> Float32Array:
+def _beside(rng: np.random.Generator, low_m: float, high_m: float) -> FloatArray:
     """A horizontal offset (3,) of random direction and length."""
     angle, length = rng.uniform(-np.pi, np.pi), rng.uniform(low_m, high_m)
     return np.array([length * np.cos(angle), length * np.sin(angle), 0.0])

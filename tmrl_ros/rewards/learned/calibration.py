@@ -1,0 +1,111 @@
+"""When success counts: threshold and k of n, measured on episodes the model was not trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tmrl_ros.core.types import Float32Array
+from tmrl_ros.rewards.debounce import Debounce
+from tmrl_ros.rewards.learned.episodes import BoolArray
+from tmrl_ros.rewards.model import Calibration
+
+CANDIDATES = ((1, 1), (2, 2), (2, 3), (3, 3))
+ENOUGH = 0.98
+"""Share of what a rule can find that it must find for its threshold to be raised further."""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One episode: success probability (T,) and whether the task is done (T,), per frame."""
+
+    probability: Float32Array
+    success: BoolArray
+
+
+@dataclass(frozen=True)
+class Count:
+    """What a rule does on some episodes, each of which ends when the rule says success.
+
+    Attributes:
+        episodes, successes: Episodes, and those in which the task is done at some frame.
+        found: Successes at which the rule said so while the task was done.
+        false_positives: Episodes in which it said so while the task was not done.
+        early: Of these, episodes in which the task was done at the very next frame.
+        delay: Mean number of frames from the first success to its being found.
+    """
+
+    episodes: int
+    successes: int
+    found: int
+    false_positives: int
+    early: int
+    delay: float
+
+
+def fires_at(probability: Float32Array, rule: Calibration) -> int | None:
+    """First frame at which k of the last n probabilities reach the threshold."""
+    votes = Debounce(rule.k, rule.n)
+    for frame, says_yes in enumerate(probability >= np.float32(rule.threshold)):
+        if votes.update(bool(says_yes)):
+            return frame
+    return None
+
+
+def count(episodes: Sequence[Scored], rule: Calibration) -> Count:
+    """Apply a rule to episodes."""
+    successes = found = wrong = early = 0
+    delays = []
+    for item in episodes:
+        successes += bool(item.success.any())
+        frame = fires_at(item.probability, rule)
+        if frame is None:
+            continue
+        if item.success[frame]:
+            found += 1
+            delays.append(frame - int(np.argmax(item.success)))
+        else:
+            wrong += 1
+            early += bool(frame + 1 < len(item.success) and item.success[frame + 1])
+    mean = float(np.mean(delays)) if delays else 0.0
+    return Count(len(episodes), successes, found, wrong, early, mean)
+
+
+def calibrate(
+    episodes: Sequence[Scored], candidates: Sequence[tuple[int, int]] = CANDIDATES
+) -> tuple[Calibration, Count]:
+    """The rule that finds most successes without one false positive; the quicker one on a tie.
+
+    For each k of n the threshold is put into the middle (of the log odds) between the lowest one
+    without a false positive and the highest one that still finds nearly as much.
+    """
+    best: tuple[tuple[float, ...], Calibration, Count] | None = None
+    for k, n in candidates:
+        rule = _threshold(episodes, k, n)
+        result = count(episodes, rule)
+        order = (-result.false_positives, result.found, -result.delay)
+        if best is None or order > best[0]:
+            best = (order, rule, result)
+    assert best is not None
+    return best[1], best[2]
+
+
+def _threshold(episodes: Sequence[Scored], k: int, n: int) -> Calibration:
+    """See `calibrate`."""
+    values = np.concatenate([item.probability for item in episodes]).astype(np.float64)
+    odds = np.unique(np.log(values.clip(1e-6, 1 - 1e-6) / (1 - values.clip(1e-6, 1 - 1e-6))))
+    grid = np.unique(np.quantile(odds, np.linspace(0, 1, 201)))
+    grid = np.append(grid, grid[-1] + 0.1)
+    results = [count(episodes, Calibration(_probability(g), k, n)) for g in grid]
+    lowest = len(grid) - 1
+    while lowest > 0 and results[lowest - 1].false_positives == 0:
+        lowest -= 1
+    enough = ENOUGH * results[lowest].found
+    highest = max(i for i in range(lowest, len(grid)) if results[i].found >= enough)
+    return Calibration(_probability((grid[lowest] + grid[highest]) / 2), k, n)
+
+
+def _probability(log_odds: float) -> float:
+    return float(1.0 / (1.0 + np.exp(-log_odds)))
