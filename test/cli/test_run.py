@@ -19,6 +19,7 @@ NODES = (
     "episode_manager",
     "recorder",
     "learner",
+    "console",
     "session",
 )
 
@@ -168,7 +169,7 @@ def test_a_terminal_shows_a_panel(tmrl, nodes, eventually):
     os.close(inner)
     assert eventually(lambda: nodes.words("session"))
     seen = ""
-    while "9 ok" not in seen:
+    while f"{len(NODES)} ok" not in seen:
         seen += os.read(outer, 65536).decode(errors="replace")
     process.send_signal(signal.SIGINT)
     while "RESUME" not in seen:

@@ -30,6 +30,9 @@ class Display(Protocol):
     def note(self, text: str) -> None:
         """Show a sentence that must not get lost."""
 
+    def page(self, url: str) -> None:
+        """Show where the page with the stop button is."""
+
     def close(self) -> None:
         """Leave the terminal in order."""
 
@@ -64,6 +67,10 @@ class PlainDisplay:
         """Print a sentence."""
         self._print(text)
 
+    def page(self, url: str) -> None:
+        """Print where the page is."""
+        self._print(f"page with the stop button: {url}")
+
     def close(self) -> None:
         """Nothing is held."""
 
@@ -83,6 +90,7 @@ class LiveDisplay:
         self._status: Status | None = None
         self._nodes: Mapping[str, str] = {}
         self._memory_mb = 0.0
+        self._page = ""
         self._live.start()
 
     def update(self, status: Status | None, nodes: Mapping[str, str], memory_mb: float) -> None:
@@ -95,13 +103,19 @@ class LiveDisplay:
         self._notes.append(f"{time.strftime('%H:%M:%S')} {text}")
         self._draw()
 
+    def page(self, url: str) -> None:
+        """Keep the page's address in the panel."""
+        self._page = url
+        self._draw()
+
     def close(self) -> None:
         """Leave the last panel on the screen."""
         self._live.stop()
 
     def _draw(self) -> None:
         seen = self._status, self._nodes, self._memory_mb
-        self._live.update(panel(self._title, self._folder, *seen, list(self._notes)), refresh=True)
+        drawn = panel(self._title, self._folder, *seen, list(self._notes), self._page)
+        self._live.update(drawn, refresh=True)
 
 
 def panel(
@@ -111,6 +125,7 @@ def panel(
     nodes: Mapping[str, str],
     memory_mb: float,
     notes: list[str],
+    page: str = "",
 ) -> Panel:
     """Draw everything a person beside the stop button wants to see."""
     status = status or Status(message="starting the nodes")
@@ -147,6 +162,8 @@ def panel(
     if status.messages_lost:
         rows.add_row("lost", f"[yellow]{status.messages_lost} messages did not reach the bag[/]")
     rows.add_row("memory", f"{memory_mb:.0f} MB")
+    if page:
+        rows.add_row("page", f"[bold]{escape(page)}[/]")
     if status.message:
         rows.add_row("now", escape(status.message))
     body: list[Table | str] = [rows, *(escape(note) for note in notes)]

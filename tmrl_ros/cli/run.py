@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tmrl_ros.cli.checks import check_start
+from tmrl_ros.cli.console import Announcement
 from tmrl_ros.cli.display import Display, LiveDisplay, PlainDisplay
 from tmrl_ros.cli.memory import MemoryLog
 from tmrl_ros.cli.processes import Command, Processes, RunEnd
@@ -71,6 +72,7 @@ def watch(
 ) -> RunEnd:
     """Start the processes and keep them until the run ends or a person ends it."""
     memory = MemoryLog(folder)
+    page = Announcement(folder)
     processes.start()
     while True:
         if signals.received is not None:
@@ -78,7 +80,10 @@ def watch(
         end = processes.poll()
         if end is not None:
             return end
-        memory.sample(processes.pids())
+        pids = processes.pids()
+        memory.sample(pids)
+        if url := page.news(pids.get("console")):
+            display.page(url)
         display.update(read_status(folder / STATUS_FILE), processes.health(), memory.peak_mb)
         signals.wait(period_s)
 

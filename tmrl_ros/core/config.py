@@ -254,7 +254,7 @@ class SessionConfig(Section):
     decision_timeout_s: float = Field(
         20.0, gt=0, description="wall time without a chunk or outcome that aborts the episode"
     )
-    console: bool = Field(False, description="serve the web page with the stop button")
+    console: bool = Field(True, description="serve the web page with the stop button")
     console_address: str = Field(
         "127.0.0.1", description="interface of the page; anything else lets other machines in"
     )

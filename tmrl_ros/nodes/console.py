@@ -109,7 +109,8 @@ class ConsoleNode(ConfiguredNode):
         )
         url = server.start()
         write_address(self.session_dir, SavedAddress(url, os.getpid()))
-        self.get_logger().info(f"Console: {url}")
+        # Without the token, because logs are kept where others may read them.
+        self.get_logger().info(f"Serving {url.partition('?')[0]}; `tmrl console` prints the link.")
         return server
 
     def _connect(self) -> None:
