@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tmrl_ros.cli import services
 from tmrl_ros.cli.main import main, parse
 
 
@@ -73,6 +74,14 @@ def test_overrides_may_stand_anywhere():
     args = parse(["finetune", "task=lift", "--plain", "session.seed=1"])
     assert args.overrides == ["task=lift", "session.seed=1"]
     assert args.plain
+
+
+@pytest.mark.parametrize(("words", "who"), [([], "operator"), (["--by", "ada"], "ada")])
+def test_a_label_says_whose_it_is(monkeypatch, words, who):
+    asked = []
+    monkeypatch.setattr(services, "call", lambda command, *_: asked.append(command) or 0)
+    assert main(["label", "success", "--episode", "train_000003", *words]) == 0
+    assert asked == [["label", "success", "--episode", "train_000003", "--by", who]]
 
 
 def test_an_unknown_option_is_refused(capsys):

@@ -121,6 +121,13 @@ def test_what_is_near_the_threshold_or_unknown_is_listed_until_it_is_labelled():
     assert book.status()["to_label"] == ["just missed", "unknown"]
 
 
+def test_success_that_came_too_late_to_end_its_episode_is_listed():
+    book = agreement()
+    run(book, "a", False)
+    book.on_estimate(estimate("a", 2, 0.99, success=True))
+    assert book.uncertain() == ["a"]
+
+
 def test_repeated_episode_begins_with_a_clean_page():
     book = agreement()
     run(book, "a", True, FAILURE)

@@ -47,8 +47,8 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line; overrides may stand before, between and after options."""
     parser = _parser()
     words = list(sys.argv[1:] if argv is None else argv)
-    if words[:1] == ["pretrain"]:  # which has a parser of its own, in a process with torch
-        return argparse.Namespace(command="pretrain", arguments=words[1:])
+    if words[:1] in (["pretrain"], ["reward"]):  # parsed by themselves, in a process with torch
+        return argparse.Namespace(command=words[0], arguments=words[1:])
     args, rest = parser.parse_known_args(words)
     unknown = [word for word in rest if word.startswith("-") or not hasattr(args, "overrides")]
     if unknown:
@@ -75,13 +75,20 @@ def _parser() -> argparse.ArgumentParser:
         if name == "label":
             command.add_argument("outcome", choices=("success", "failure", "timeout", "aborted"))
             command.add_argument("--episode", default="", help="the latest by default")
+            command.add_argument("--by", default="operator", help="who says so")
         command.add_argument("--session", help="whose graph; the newest that runs by default")
         _with_overrides(command)
+    text = "print the address of a running graph's page with the stop button; serve it if need be"
+    console = commands.add_parser("console", help=text, description=text)
+    console.add_argument("--session", help="whose graph; the newest that runs by default")
+    _with_overrides(console)
     text = "record scripted demonstrations of a task in simulation"
     demonstrate = commands.add_parser("demonstrate", help=text, description=text)
     _with_overrides(demonstrate).add_argument("--plain", action="store_true", help=PLAIN_HELP)
     text = "train a policy bundle on demonstrations"
     commands.add_parser("pretrain", help=text, add_help=False)
+    text = "train, evaluate and use a learned reward model"
+    commands.add_parser("reward", help=text, add_help=False)
     text = "write report.html of a session again"
     report = commands.add_parser("report", help=text, description=text)
     report.add_argument("session", nargs="?", help="the newest by default")
@@ -112,8 +119,12 @@ def _dispatch(args: argparse.Namespace) -> int:
 
         words = [args.command]
         if args.command == "label":
-            words += [args.outcome, "--episode", args.episode]
+            words += [args.outcome, "--episode", args.episode, "--by", args.by]
         return call(words, args.overrides, args.session)
+    if args.command == "console":
+        from tmrl_ros.cli.console import console
+
+        return console(args.overrides, args.session)
     if args.command == "demonstrate":
         from tmrl_ros.cli.demonstrate import demonstrate
 
@@ -122,6 +133,10 @@ def _dispatch(args: argparse.Namespace) -> int:
         from tmrl_ros.cli.offline import pretrain
 
         return pretrain(args.arguments)
+    if args.command == "reward":
+        from tmrl_ros.cli.reward import start
+
+        return start(args.arguments)
     if args.command == "report":
         from tmrl_ros.cli.offline import report
 

@@ -191,6 +191,8 @@ class Agreement:
             return False
         if verdict.peak is None or verdict.unknown:
             return True
+        if verdict.succeeded and event.outcome is not EpisodeOutcome.SUCCESS:
+            return True  # its success came too late to end the episode
         return abs(verdict.peak - self.rule.threshold) <= self.margin
 
     def _look_for_drift(self) -> None:
