@@ -94,7 +94,11 @@ class DemonstrationConfig(Section):
     episodes_per_prompt: int = Field(40, ge=1)
     prompts: dict[str, list[str]] = Field(default_factory=dict, description="prompts per object")
     noise_sigma_m: float = Field(0.01, ge=0, le=0.1, description="error per control step")
+    noise_memory: float = Field(
+        0.0, ge=0, lt=1, description="correlation of that error from one control step to the next"
+    )
     detour_m: float = Field(0.0, ge=0, le=0.5, description="first waypoint, to the side")
+    miss: float = Field(0.0, ge=0, le=1, description="share whose first grasp goes beside it")
     execute_steps: int = Field(3, ge=1, le=40)
     max_decisions: int = Field(40, ge=1)
 
@@ -154,6 +158,9 @@ class RewardConfig(Section):
     n: int | None = Field(None, ge=1, le=100)
     frames: int = Field(8, ge=2, le=64, description="of the prefix, sent with every request")
     timeout_s: float = Field(5.0, gt=0, le=60, description="of one request")
+    relabel_timeout_s: float = Field(
+        120.0, gt=0, le=3600, description="of one request when recorded episodes are judged again"
+    )
     retries: int = Field(3, ge=1, le=10, description="attempts at one observation")
     backoff_s: float = Field(0.5, gt=0, le=60, description="after a failure; doubles up to 30 s")
     uncertain_margin: float = Field(

@@ -29,9 +29,10 @@ class ScriptedDemonstrator:
         """Start a new demonstration."""
         noise = ActionNoise(
             sigma_m=self._settings.noise_sigma_m,
-            memory=0.0,
+            memory=self._settings.noise_memory,
             accumulate=True,
             detour_m=self._settings.detour_m,
+            miss=self._settings.miss,
         )
         rng = np.random.default_rng(seed)
         self._expert = expert(self._scene, target_object=self._scene.wanted, rng=rng, noise=noise)

@@ -21,6 +21,10 @@ NOISY_STEP_M = 0.0248
 """Largest move of the target with noise on it: below 0.5 m/s."""
 HOVER_M, CARRY_M = 0.09, 0.13
 LOWEST_M = 0.014
+MISS_M = np.array([0.10, 0.20])
+"""How far beside the object a missed grasp is aimed at most, in x and y."""
+CLEAR_M = np.array([0.045, 0.09])
+"""Aimed at least this far beside it, in x or in y, no finger comes down on the object."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +39,8 @@ class ActionNoise:
         accumulate: Whether the target wanders off with the error, as a person's hand does, rather
             than returning to the clean path by itself; `sigma_m` is then an error per step.
         until_close: Whether it vanishes near the grasp, so that demonstrations still succeed.
+        miss: Probability that the first grasp is aimed beside the object. It closes on nothing and
+            is tried again, so that demonstrations show what to do after a miss.
     """
 
     sigma_m: float = 0.008
@@ -42,6 +48,7 @@ class ActionNoise:
     until_close: bool = True
     accumulate: bool = False
     detour_m: float = 0.0
+    miss: float = 0.0
 
 
 class Phase(Enum):
@@ -78,6 +85,9 @@ class ScriptedExpert:
             self.phase = Phase.DETOUR
             reach = noise.detour_m * np.array([0.5, 1.0, 0.5])
             self._waypoint = self._waypoint + rng.uniform(-reach, [*reach[:2], 0.0])
+        self._aim_error = np.zeros(3)
+        if noise is not None and rng.random() < noise.miss:
+            self._aim_error = _beside(rng)
         self._phase_steps = 0
         self._grasp_xy = np.zeros(2)
         self._command: Array | None = None
@@ -125,6 +135,7 @@ class ScriptedExpert:
                 self.phase = Phase.REACH
             return self._waypoint, OPEN_M
         if self.phase is Phase.REACH:
+            position = position + self._aim_error
             sideways_m = float(np.hypot(*(position[:2] - ee[:2])))
             # Come down along a funnel: high while far to the side, on the object when above it.
             height_m = float(np.clip(2.5 * (sideways_m - 0.008), 0.0, HOVER_M))
@@ -136,6 +147,7 @@ class ScriptedExpert:
                 self.phase = Phase.RAISE
                 self._grasp_xy = ee[:2].copy()
             elif self._phase_steps > 14:
+                self._aim_error = np.zeros(3)
                 self.phase = Phase.REACH
             assert self._command is not None
             return self._command, CLOSED_M
@@ -201,6 +213,14 @@ class ScriptedExpert:
             distance_m = float(np.linalg.norm(goal - command))
             scale = 0.15 if near else float(np.clip(distance_m / 0.05, 0.15, 1.0))
         return command + scale * self._wander
+
+
+def _beside(rng: np.random.Generator) -> Array:
+    """An aim error (3,) that takes the gripper past the object."""
+    while True:
+        error = rng.uniform(-MISS_M, MISS_M)
+        if (np.abs(error) > CLEAR_M).any():
+            return np.array([*error, 0.0])
 
 
 def expert(
