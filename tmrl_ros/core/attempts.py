@@ -1,0 +1,28 @@
+"""Tell messages of a repeated episode from those of an earlier attempt at it.
+
+A repeated episode has the name and the sequence numbers of its first attempt, so that only the
+robot's clock tells a late answer to the one from an answer to the other.
+"""
+
+from __future__ import annotations
+
+from tmrl_ros.core.types import Chunk, ChunkSource, Outcome, Reward
+
+AGE_TOLERANCE_NS = 50_000_000  # of what an outcome says about its chunk's age; resets take longer
+
+
+def is_earlier(piece: Chunk | Outcome | Reward, running_ns: int) -> bool:
+    """Whether a piece is older than the attempt that runs since `running_ns` (robot clock).
+
+    What belongs to resets is never too old, for a reset comes before RUNNING.
+    """
+    match piece:
+        case Chunk(source=ChunkSource.RESET) | Outcome(source=ChunkSource.RESET):
+            return False
+        case Outcome(stamp_ns=0):  # from before the first robot state
+            return False
+        case Outcome():
+            since_chunk_ns = round((piece.duration_s + piece.chunk_age_s) * 1e9)
+            return piece.stamp_ns - since_chunk_ns < running_ns - AGE_TOLERANCE_NS
+        case _:
+            return piece.stamp_ns < running_ns
