@@ -21,7 +21,7 @@ from tmrl_ros.core.parent import end_with_parent
 
 EXIT_BAD_INPUT = 2
 EXIT_IN_USE = 3
-CHECK_TIMEOUT_S = 60.0
+CHECK_TIMEOUT_S = 180.0  # reading torch takes a minute on a busy machine
 
 
 def check_start(config: Config, config_file: Path, nodes: Sequence[str]) -> None:
