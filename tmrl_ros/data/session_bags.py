@@ -20,6 +20,7 @@ from tmrl_ros.data.bag_reader import read_about
 from tmrl_ros.data.bag_writer import BagWriter, free_name, move_aside
 from tmrl_ros.data.definitions import definition, deserialise
 from tmrl_ros.data.episodes_log import write_json_atomic
+from tmrl_ros.data.gaps import GapCounter
 from tmrl_ros.data.items import EPISODE_TYPE, Item, episode_of
 from tmrl_ros.data.transitions import by_person
 
@@ -76,7 +77,7 @@ class SessionBags:
         self._on_fault = on_fault
         self._log = log
         self._latest: dict[str, Item] = {}
-        self._numbers: dict[str, int] = {}
+        self._gaps = GapCounter()
         self._refused = False  # an episode is running whose bag could not be opened
 
     def take(self, item: Item) -> None:
@@ -89,7 +90,7 @@ class SessionBags:
             self._latest[topic.name] = item
         name = episode_of(topic.type_name, item.data)
         bag = self.open.get(name or "", self.current)
-        gap = self._gap(item)
+        gap = self._gaps.take(item)
         self.lost += gap
         if bag is not None:
             bag.lost[topic.name] += gap
@@ -199,14 +200,6 @@ class SessionBags:
             "started_ns": str(item.stamp_ns),
             "sent_ns": str(item.sent_ns),
         }
-
-    def _gap(self, item: Item) -> int:
-        """How many messages were published between this one and the last one received."""
-        if not item.number or not item.topic.numbered:
-            return 0
-        last = self._numbers.get(item.topic.name, item.number)
-        self._numbers[item.topic.name] = item.number
-        return max(0, item.number - last - 1)
 
     def _write(self, bag: OpenBag, item: Item) -> None:
         name = item.topic.name
