@@ -277,8 +277,8 @@ def episode(
         event(episode_id, EpisodeState.RESETTING, stamp_ns=first),
         chunk(0, episode_id, sequence=1, source=ChunkSource.RESET),
         outcome(0, episode_id, sequence=1, source=ChunkSource.RESET),
-        event(episode_id, EpisodeState.READY, stamp_ns=first + 1),
-        event(episode_id, EpisodeState.RUNNING, stamp_ns=first + 2),
+        event(episode_id, EpisodeState.READY, stamp_ns=stamp_of(0)),
+        event(episode_id, EpisodeState.RUNNING, stamp_ns=stamp_of(0)),
     ]
     for k in range(decisions + 1):
         last = k == decisions

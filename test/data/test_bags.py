@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -19,10 +20,19 @@ from recorded import (
     item,
     observation,
     outcome,
+    stamp_of,
 )
 from rosbags.highlevel import AnyReader
 
-from tmrl_ros.core.types import Chunk, ChunkResult, Episode, EpisodeState, Outcome, Reward
+from tmrl_ros.core.types import (
+    Chunk,
+    ChunkResult,
+    ChunkSource,
+    Episode,
+    EpisodeState,
+    Outcome,
+    Reward,
+)
 from tmrl_ros.data.bag_metadata import offered_qos
 from tmrl_ros.data.bag_reader import read_episode
 from tmrl_ros.data.bag_stream import BagError, BagStream
@@ -32,6 +42,7 @@ from tmrl_ros.data.repair import Repair, is_intact, repair_bag
 from tmrl_ros.data.transitions import assemble
 from tmrl_ros.nodes import convert
 
+RUNNING = EpisodeState.RUNNING
 ABOUT = {"session": "s", "episode_id": "train_000000", "config_hash": "abc"}
 
 
@@ -66,6 +77,23 @@ def bag(tmp_path):
     folder = tmp_path / "train_000000"
     write_bag(folder, episode())
     return folder
+
+
+def test_late_messages_of_an_earlier_attempt_are_left_out(tmp_path):
+    pieces = episode()
+    running = next(i for i, p in enumerate(pieces) if getattr(p, "state", 0) == RUNNING)
+    second = [
+        *pieces[:running],
+        replace(pieces[running], stamp_ns=stamp_of(2)),
+        *pieces[running + 1 :],
+    ]
+    write_bag(tmp_path / "train_000000", second)
+    record = read_episode(tmp_path / "train_000000", observations=True)
+    for found in (record.chunks, record.rewards, record.observations):
+        assert [item.decision for item in found] == [2, 3]
+    assert len(record.reset_chunks) == 1
+    policy = [item for item in record.outcomes if item.source is ChunkSource.POLICY]
+    assert [item.decision for item in policy] == [2, 3]
 
 
 @pytest.mark.parametrize("compress", [True, False])

@@ -1,6 +1,6 @@
 """The assembler: the same rows in any order, and nothing made up."""
 
-from dataclasses import astuple
+from dataclasses import astuple, replace
 
 import numpy as np
 from hypothesis import given, settings
@@ -242,3 +242,26 @@ def test_an_episode_without_its_end_gives_the_rows_that_are_complete():
 def test_another_reward_may_be_chosen():
     rows = rows_of(pieces_of(), reward_of=lambda estimate: estimate.progress)
     assert [row.reward for row in rows] == [0.5, 0.5, 0.5]
+
+
+def second_attempt(pieces):
+    """The same pieces ten seconds of robot time later."""
+    return [replace(piece, stamp_ns=piece.stamp_ns + 10_000_000_000) for piece in pieces]
+
+
+def late_pieces():
+    """What an earlier attempt may still say when it is over: other motions, and a success."""
+    for piece in pieces_of():
+        match piece:
+            case Chunk() if _is_policy(piece):
+                yield replace(piece, z=piece.z + 1.0)
+            case Outcome() if _is_policy(piece):
+                yield replace(piece, result=ChunkResult.SKIPPED, steps_sent=0)
+            case Reward():
+                yield replace(piece, success=True)
+
+
+@given(st.permutations([*late_pieces(), *second_attempt(pieces_of())]))
+@settings(max_examples=50, deadline=None)
+def test_late_pieces_of_an_earlier_attempt_change_nothing(mixed):
+    assert plain(rows_of(mixed)) == plain(rows_of(second_attempt(pieces_of())))

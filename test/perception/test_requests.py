@@ -89,6 +89,7 @@ def test_every_outcome_asks_for_one_observation_up_to_the_last_decision(running)
         outcome(0, ChunkResult.SKIPPED),
         outcome(0, source=ChunkSource.RESET),
         outcome(0, episode_id="train_000006"),
+        outcome(0, chunk_age_s=0.2),  # answers an earlier attempt at the same episode
     ],
 )
 def test_other_outcomes_ask_for_nothing(running, other):

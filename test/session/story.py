@@ -60,6 +60,7 @@ def outcome(
     sequence=0,
     reason="",
     episode=NAME,
+    age_s=0.0,
 ):
     rows = np.zeros((8 if result == ChunkResult.EXECUTED else 0, 4))
     return Outcome(
@@ -74,13 +75,13 @@ def outcome(
         0,
         rows,
         rows,
-        0.4,
-        0.0,
+        0.05 * len(rows),
+        age_s,
     )
 
 
-def reward(decision, *, success=False, failure=False, valid=True, error="", episode=NAME):
-    return Reward(0, decision, episode, decision, valid, 0.5, 0.0, success, failure, error)
+def reward(decision, stamp_ns, *, success=False, failure=False, valid=True, error="", episode=NAME):
+    return Reward(stamp_ns, decision, episode, decision, valid, 0.5, 0.0, success, failure, error)
 
 
 class Story:
@@ -141,11 +142,13 @@ class Story:
         return self
 
     def reward(self, decision, **how):
-        self.take(self.machine.on_reward(reward(decision, **how), self.now_s))
+        stamp_ns = how.pop("stamp_ns", self.stamp_ns)
+        self.take(self.machine.on_reward(reward(decision, stamp_ns, **how), self.now_s))
 
     def outcome(self, decision, **how):
         self.stamp_ns += 8 * PERIOD_NS
-        self.take(self.machine.on_outcome(outcome(decision, self.stamp_ns, **how), self.now_s))
+        stamp_ns = how.pop("stamp_ns", self.stamp_ns)
+        self.take(self.machine.on_outcome(outcome(decision, stamp_ns, **how), self.now_s))
 
     def decide(self, decision):
         self.machine.on_observation()

@@ -14,6 +14,7 @@ from tmrl_ros.core.types import (
 from tmrl_ros.session.collector import Collector
 
 NONE, SUCCESS, FAILURE, _, ABORTED = EpisodeOutcome
+BEGUN_NS = 80 * PERIOD_NS
 
 
 def event(state, stamp_ns=0, outcome=NONE, by="", robot_seconds=0.0):
@@ -61,13 +62,14 @@ def chunk(stamp_ns, t_context, execute_steps=8, source=ChunkSource.POLICY, episo
 
 def play(collector, start_s=0.0, result=SUCCESS):
     collector.on_episode(event(EpisodeState.RESETTING), start_s, 0.0)
-    collector.on_episode(event(EpisodeState.RUNNING, 80 * PERIOD_NS), start_s + 1.0, 0.0)
+    collector.on_episode(event(EpisodeState.RUNNING, BEGUN_NS), start_s + 1.0, 0.0)
     for k, t in enumerate((0.25, 0.5)):
-        collector.on_observation(k, start_s + 1.0 + k)
-        collector.on_chunk(chunk(k, t), start_s + 1.004 + k)
-        collector.on_outcome(replace(outcome(k, 0), steps_clipped=k))
-    collector.on_observation(2, start_s + 3.0)
-    collector.on_chunk(chunk(2, 0.9, execute_steps=0), start_s + 3.01)
+        collector.on_observation(BEGUN_NS + k, start_s + 1.0 + k)
+        collector.on_chunk(chunk(BEGUN_NS + k, t), start_s + 1.004 + k)
+        done = outcome(k, BEGUN_NS + (k + 1) * 8 * PERIOD_NS)
+        collector.on_outcome(replace(done, steps_clipped=k))
+    collector.on_observation(BEGUN_NS + 2, start_s + 3.0)
+    collector.on_chunk(chunk(BEGUN_NS + 2, 0.9, execute_steps=0), start_s + 3.01)
     done = event(EpisodeState.ENDED, 96 * PERIOD_NS, result, "reward", 4.8)
     return collector.on_episode(done, start_s + 3.5, 60.0)
 
@@ -104,6 +106,17 @@ def test_other_label_changes_the_record_and_keeps_its_attempt():
 
 def test_end_of_an_episode_that_was_never_seen_is_no_record():
     assert Collector().on_episode(event(EpisodeState.ENDED, 0, SUCCESS), 0.0, 0.0) is None
+
+
+def test_late_answers_to_an_earlier_attempt_are_not_counted():
+    collector = Collector()
+    play(collector, result=ABORTED)
+    collector.on_episode(event(EpisodeState.RESETTING, 100 * PERIOD_NS), 5.0, 0.0)
+    collector.on_episode(event(EpisodeState.RUNNING, 180 * PERIOD_NS), 6.0, 0.0)
+    collector.on_chunk(chunk(BEGUN_NS, 0.7), 6.1)
+    collector.on_outcome(outcome(0, 181 * PERIOD_NS, age_s=100 * 0.05))
+    record = collector.on_episode(event(EpisodeState.ENDED, 0, SUCCESS), 7.0, 1.0)
+    assert (record.t_context, record.latency_ms, record.steps_sent) == ([], [], 0)
 
 
 def test_chunks_of_resets_and_of_others_are_not_counted():

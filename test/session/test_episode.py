@@ -283,3 +283,17 @@ def test_nothing_happens_after_the_end():
     story.wait(100)
     assert len(story.announced) == count
     assert not story.machine.on_label(EpisodeOutcome.SUCCESS, "anna", story.now_s)[0]
+
+
+def test_late_answers_to_an_earlier_attempt_end_nothing():
+    """A repeated episode has the name and the numbers of its first attempt."""
+    story = Story().start_running()
+    before_ns = story.machine.snapshot().stamp_ns - 1_000_000_000
+    story.reward(0, success=True, stamp_ns=before_ns)
+    story.outcome(0, result=SKIPPED, age_s=3.8)
+    assert story.last.state == EpisodeState.RUNNING
+    for decision in range(3):
+        story.decide(decision)
+    story.reward(3)
+    story.outcome(3, result=SKIPPED)
+    assert (story.last.outcome, story.last.decisions) == (EpisodeOutcome.TIMEOUT, 3)

@@ -87,9 +87,8 @@ class Show:
             self.world.safety = SafetyView(latched=False)
             return
         good, bad = how == SUCCESS, how == FAILURE
-        self.take(
-            self.runner.on_reward(reward(0, success=good, failure=bad, episode=name), self.now_s)
-        )
+        said = reward(0, self.world.stamp_ns, success=good, failure=bad, episode=name)
+        self.take(self.runner.on_reward(said, self.now_s))
         self.world.stamp_ns += 8 * PERIOD_NS
         at = outcome(0, self.world.stamp_ns, result=ChunkResult.SKIPPED, episode=name)
         self.take(self.runner.on_outcome(at, self.now_s))

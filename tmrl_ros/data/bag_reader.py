@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tmrl_ros.core import topics
+from tmrl_ros.core.attempts import is_earlier
 from tmrl_ros.core.types import Chunk, Episode, EpisodeState, Outcome, Reward, RobotSample, Target
 from tmrl_ros.data import decode
 from tmrl_ros.data.bag_stream import BagStream, is_topic
@@ -157,7 +158,7 @@ def read_session(session: Path) -> list[EpisodeRecord]:
 
 
 def _keep_own(record: EpisodeRecord) -> None:
-    """Tell what belongs to the bag's episode from what came late from another one."""
+    """Tell the bag's episode from what came late, from another one or an earlier attempt."""
     if not record.episode_id:
         named = [event.episode_id for event in record.events[:1]]
         record.episode_id = named[0] if named else record.path.name
@@ -165,11 +166,22 @@ def _keep_own(record: EpisodeRecord) -> None:
     pieces: list[Piece] = [*record.events, *record.chunks, *record.outcomes, *record.rewards]
     record.others = [piece for piece in pieces if piece.episode_id != own]
     record.events, record.chunks, record.outcomes, record.rewards = [], [], [], []
-    for piece in pieces:
-        if piece.episode_id == own:
+    mine = [piece for piece in pieces if piece.episode_id == own]
+    begun = [item.stamp_ns for item in mine if _is_running(item)]
+    running_ns = min(begun, default=0)
+    for piece in mine:
+        if isinstance(piece, Episode) or not is_earlier(piece, running_ns):
             record.add(piece)
     record.reset_chunks = [item for item in record.reset_chunks if item.episode_id == own]
-    record.observations = [item for item in record.observations if item.episode_id == own]
+    record.observations = [
+        item
+        for item in record.observations
+        if item.episode_id == own and item.stamp_ns >= running_ns
+    ]
+
+
+def _is_running(piece: Piece) -> bool:
+    return isinstance(piece, Episode) and piece.state is EpisodeState.RUNNING
 
 
 def _started_ns(folder: Path) -> int:

@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tmrl_ros.core.attempts import is_earlier
 from tmrl_ros.core.types import (
     Chunk,
     ChunkResult,
@@ -86,9 +87,9 @@ def sparse_reward(reward: Reward) -> float:
 class EpisodeAssembler:
     """Collects the pieces of one episode until its rows are complete.
 
-    Pieces of other episodes, reset motions and repeated messages are ignored. A valid estimate
-    replaces an invalid one. A person's label overrules the estimate on the last row, whenever it
-    comes.
+    Pieces of other episodes and of an earlier attempt at this one (older than its RUNNING), reset
+    motions and repeated messages are ignored. A valid estimate replaces an invalid one. A person's
+    label overrules the estimate on the last row, whenever it comes.
 
     Args:
         episode_id: The episode.
@@ -110,6 +111,7 @@ class EpisodeAssembler:
         self._outcomes: dict[int, Outcome] = {}  # by sequence
         self._rewards: dict[int, Reward] = {}  # by sequence
         self._ended: Episode | None = None
+        self._running_ns = 0
 
     def add(self, piece: Chunk | Outcome | Reward | Episode) -> list[Transition] | None:
         """Take one piece.
@@ -119,15 +121,19 @@ class EpisodeAssembler:
         """
         if piece.episode_id != self.episode_id:
             return None
+        if not isinstance(piece, Episode) and is_earlier(piece, self._running_ns):
+            return None
         match piece:
             case Chunk():
                 self._add_chunk(piece)
             case Outcome() if piece.source is not ChunkSource.RESET:
-                self._outcomes.setdefault(piece.sequence, piece)
+                self._add_outcome(piece)
             case Reward():
                 self._add_reward(piece)
             case Episode() if piece.state is EpisodeState.ENDED:
                 self._add_ended(piece)
+            case Episode() if piece.state is EpisodeState.RUNNING:
+                self._begin(piece)
         return self.finish().transitions if self.complete else None
 
     @property
@@ -173,17 +179,31 @@ class EpisodeAssembler:
         rows = [replace(row, success_episode=success) for row in rows]
         return AssembledEpisode(self.episode_id, ended, rows, dropped)
 
+    def _begin(self, event: Episode) -> None:
+        """Forget what of an earlier attempt came before this one was running."""
+        self._running_ns = event.stamp_ns
+        collections: tuple[dict[int, Any], ...] = (self._chunks, self._outcomes, self._rewards)
+        for known in collections:
+            for key in [key for key, item in known.items() if is_earlier(item, event.stamp_ns)]:
+                del known[key]
+
     def _add_chunk(self, chunk: Chunk) -> None:
-        """Keep the latest chunk of a decision: a repeated episode has higher sequence numbers."""
+        """Keep the newest chunk of a decision."""
         if chunk.source is ChunkSource.RESET:
             return
         known = self._chunks.get(chunk.decision)
-        if known is None or chunk.sequence > known.sequence:
+        if known is None or (chunk.stamp_ns, chunk.sequence) > (known.stamp_ns, known.sequence):
             self._chunks[chunk.decision] = chunk
 
+    def _add_outcome(self, outcome: Outcome) -> None:
+        known = self._outcomes.get(outcome.sequence)
+        if known is None or outcome.stamp_ns > known.stamp_ns:
+            self._outcomes[outcome.sequence] = outcome
+
     def _add_reward(self, reward: Reward) -> None:
+        """Keep the newest estimate about an observation, of two alike the one that is valid."""
         known = self._rewards.get(reward.sequence)
-        if known is None or (reward.valid and not known.valid):
+        if known is None or (reward.stamp_ns, reward.valid) > (known.stamp_ns, known.valid):
             self._rewards[reward.sequence] = reward
 
     def _add_ended(self, event: Episode) -> None:

@@ -120,7 +120,15 @@ class PolicyServer(ConfiguredNode):
             self._parameters.clear()  # the learner was restarted
         self._parameters.append(msg)
 
+    def _is_earlier(self, msg: RewardEstimate | Observation) -> bool:
+        """Whether a message is of an earlier attempt at the running episode, with equal numbers."""
+        episode = self._episode
+        running = episode is not None and episode.state is EpisodeState.RUNNING
+        return running and to_ns(msg.header.stamp) < episode.stamp_ns
+
     def _on_reward(self, msg: RewardEstimate) -> None:
+        if self._is_earlier(msg):
+            return
         self._rewards[int(msg.sequence)] = (
             bool(msg.valid),
             bool(msg.valid and (msg.success or msg.failure)),
@@ -129,6 +137,8 @@ class PolicyServer(ConfiguredNode):
             self._answer()
 
     def _on_observation(self, msg: Observation) -> None:
+        if self._is_earlier(msg):
+            return
         started = time.perf_counter()
         try:
             decision = self._decide(msg)

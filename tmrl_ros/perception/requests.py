@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tmrl_ros.core.attempts import is_earlier
 from tmrl_ros.core.types import ChunkResult, ChunkSource, Episode, EpisodeState, Outcome
 
 DECISIONS_PER_EPISODE = 1000
@@ -94,6 +95,7 @@ class ObservationRequests:
             or outcome.source == ChunkSource.RESET
             or outcome.episode_id != episode.episode_id
             or outcome.result == ChunkResult.SKIPPED
+            or is_earlier(outcome, episode.stamp_ns)
         ):
             return
         decision = outcome.decision + 1

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from tmrl_ros.core.attempts import is_earlier
 from tmrl_ros.core.types import (
     NANOSECONDS,
     Chunk,
@@ -57,6 +58,8 @@ class Collector:
         """The policy answered."""
         if not self._is_current(chunk.episode_id) or chunk.source == ChunkSource.RESET:
             return
+        if is_earlier(chunk, self._running_ns):
+            return
         asked_s = self._observed.pop(chunk.stamp_ns, None)
         if asked_s is not None:
             self._latency_ms.append(round((now_s - asked_s) * 1e3, 2))
@@ -68,7 +71,7 @@ class Collector:
 
     def on_outcome(self, outcome: Outcome) -> None:
         """The supervisor is done with a chunk."""
-        if self._is_current(outcome.episode_id):
+        if self._is_current(outcome.episode_id) and not is_earlier(outcome, self._running_ns):
             self._sent += outcome.steps_sent
             self._clipped += outcome.steps_clipped
 

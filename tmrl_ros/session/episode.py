@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from enum import Enum, auto
 
+from tmrl_ros.core.attempts import is_earlier
 from tmrl_ros.core.types import (
     NANOSECONDS,
     ChunkResult,
@@ -77,6 +78,7 @@ class EpisodeMachine:
         self._measure_from_ns = 0
         self._not_before_s = 0.0
         self._start_ns = 0
+        self._running_ns = 0
         self._now_ns = 0
         self._deadline_s = 0.0
         self._current = 0
@@ -148,6 +150,7 @@ class EpisodeMachine:
         if not success:
             return self._abort(f"SCENE_NOT_RESET: {message}")
         self._deadline_s = now_s + self._timeout_s
+        self._running_ns = self._now_ns
         return self._turn(EpisodeState.READY) + self._turn(EpisodeState.RUNNING)
 
     def on_observation(self) -> None:
@@ -167,7 +170,7 @@ class EpisodeMachine:
         self._now_ns = max(self._now_ns, outcome.stamp_ns)
         if outcome.source == ChunkSource.RESET:
             return self._on_piece(outcome, now_s)
-        if self.state != EpisodeState.RUNNING:
+        if self.state != EpisodeState.RUNNING or is_earlier(outcome, self._running_ns):
             return []
         self._outcomes[outcome.decision] = outcome
         return self._advance(now_s)
@@ -175,6 +178,8 @@ class EpisodeMachine:
     def on_reward(self, reward: Reward, now_s: float) -> list[Command]:
         """The reward spoke about one observation."""
         if reward.episode_id != self.spec.episode_id or self.state != EpisodeState.RUNNING:
+            return []
+        if is_earlier(reward, self._running_ns):
             return []
         self._rewards[reward.decision] = reward
         if reward.valid and self._end is None and (reward.success or reward.failure):
