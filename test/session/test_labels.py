@@ -87,3 +87,12 @@ def test_recorder_is_believed(text, fault):
 @pytest.mark.parametrize("text", ["", "[]", "{}", "nonsense", "3"])
 def test_recorder_that_cannot_be_understood_cannot_record(text):
     assert "cannot be read" in recorder_fault(text)
+
+
+@pytest.mark.parametrize("outcome", [0, 5, 255])
+def test_outcome_that_is_none_is_refused(outcome):
+    labels = Labels()
+    ended(labels, 0)
+    taken, text, events = labels.label("train_000000", outcome, "anna", 0.0)
+    assert not taken and events == []
+    assert text == f"Outcome {outcome} is not one of 1 to 4."

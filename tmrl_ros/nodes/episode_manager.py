@@ -11,7 +11,6 @@ import time
 from functools import partial
 from typing import Any
 
-import numpy as np
 from rclpy.action import ActionServer, CancelResponse, GoalResponse
 from rclpy.action.server import ServerGoalHandle
 from rclpy.clock import Clock, ClockType
@@ -34,7 +33,7 @@ from tmrl_msgs.msg import (
 from tmrl_msgs.srv import LabelEpisode, ResetScene
 from tmrl_ros.core import topics
 from tmrl_ros.core.config import Config
-from tmrl_ros.core.types import ChunkSource, Episode, EpisodeOutcome, EpisodeState, Phase
+from tmrl_ros.core.types import ChunkSource, Episode, EpisodeState, Phase
 from tmrl_ros.nodes.common import EVENTS, LATCHED, RELIABLE, ConfiguredNode, run_node
 from tmrl_ros.nodes.convert import (
     chunk_to_msg,
@@ -44,12 +43,12 @@ from tmrl_ros.nodes.convert import (
     robot_from_msg,
     to_ns,
 )
+from tmrl_ros.nodes.goal_messages import feedback_to_msg, goal_from_msg, result_to_msg
 from tmrl_ros.session.commands import Announce, AskScene, Command, Move, ResetStop, Say
 from tmrl_ros.session.gates import Gates, GateSettings, SafetyView, World
-from tmrl_ros.session.homing import Homing
 from tmrl_ros.session.labels import Labels
 from tmrl_ros.session.recorder_view import recorder_fault
-from tmrl_ros.session.runner import Goal, GoalRunner, RunSettings
+from tmrl_ros.session.runner import GoalRunner, run_settings
 
 TICK_S = 0.05
 LOOK_AROUND_S = 0.25
@@ -151,22 +150,10 @@ class EpisodeManager(ConfiguredNode):
         return CancelResponse.ACCEPT
 
     async def _execute(self, handle: ServerGoalHandle) -> RunEpisodes.Result:
-        request = handle.request
-        goal = Goal(
-            phase=Phase(request.phase),
-            episodes=int(request.episodes),
-            start_index=int(request.start_index),
-            seed=int(request.seed),
-            method=request.method or self.config.method.name,
-            learn=bool(request.learn),
-            deterministic=bool(request.deterministic),
-            max_robot_seconds=float(request.max_robot_seconds),
-            stop_window=int(request.stop_window),
-            stop_success_rate=float(request.stop_success_rate),
-        )
+        goal = goal_from_msg(handle.request, self.config.method.name)
         self._handle, self._done = handle, Future(executor=self.executor)
         self._runner = GoalRunner(
-            goal, self._run_settings(), self._gates, self._world, self._first_piece
+            goal, run_settings(self.config), self._gates, self._world, self._first_piece
         )
         self._labels.begin(self._runner)
         self._idle(f"goal {bytes(handle.goal_id.uuid).hex()}")
@@ -182,29 +169,7 @@ class EpisodeManager(ConfiguredNode):
             handle.succeed()
         else:
             handle.abort()
-        return RunEpisodes.Result(
-            success=result.success,
-            message=result.message,
-            episodes=result.episodes,
-            successes=result.successes,
-            robot_seconds=result.robot_seconds,
-        )
-
-    def _run_settings(self) -> RunSettings:
-        task, session, robot = self.config.task, self.config.session, self.config.robot
-        return RunSettings(
-            task=task.name,
-            prompt=task.prompt,
-            max_decisions=task.max_decisions,
-            timeout_s=session.decision_timeout_s,
-            scene_timeout_s=session.decision_timeout_s + task.scene_reset_s,
-            make_homing=lambda: Homing(
-                home_m=np.array(task.home_position_m),
-                orientation=np.array(task.orientation_xyzw),
-                gripper_max_width_m=robot.gripper_max_width_m,
-                rate_hz=robot.control_rate_hz,
-            ),
-        )
+        return result_to_msg(result)
 
     # messages
 
@@ -307,15 +272,7 @@ class EpisodeManager(ConfiguredNode):
         for event in self._labels.events(episode):
             self._episodes.publish(episode_to_msg(event))
         if episode.state == EpisodeState.ENDED and self._handle is not None and self._runner:
-            self._handle.publish_feedback(
-                RunEpisodes.Feedback(
-                    episode_id=episode.episode_id,
-                    index=episode.index,
-                    outcome=int(episode.outcome),
-                    successes=self._runner.successes,
-                    robot_seconds=self._runner.robot_seconds,
-                )
-            )
+            self._handle.publish_feedback(feedback_to_msg(episode, self._runner))
 
     def _ask_scene(self, episode_id: str, request: ResetScene.Request) -> None:
         def answer(future: Future) -> None:
@@ -357,15 +314,9 @@ class EpisodeManager(ConfiguredNode):
     def _on_label(
         self, request: LabelEpisode.Request, response: LabelEpisode.Response
     ) -> LabelEpisode.Response:
-        if request.outcome not in list(EpisodeOutcome) or request.outcome == EpisodeOutcome.NONE:
-            response.message = f"Outcome {request.outcome} is not one of 1 to 4."
-            return response
         now_s = time.monotonic()
         response.success, response.message, events = self._labels.label(
-            request.episode_id,
-            EpisodeOutcome(request.outcome),
-            request.labelled_by or "operator",
-            now_s,
+            request.episode_id, request.outcome, request.labelled_by or "operator", now_s
         )
         for event in events:
             self._episodes.publish(episode_to_msg(event))

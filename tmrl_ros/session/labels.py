@@ -39,19 +39,22 @@ class Labels:
         return [episode, *kept]
 
     def label(
-        self, name: str, outcome: EpisodeOutcome, by: str, now_s: float
+        self, name: str, outcome: int, by: str, now_s: float
     ) -> tuple[bool, str, list[Episode]]:
         """Set the outcome of the running or an ended episode.
 
         Args:
             name: The episode; "" means the running or the latest one.
-            outcome: Its outcome, not NONE.
+            outcome: Its outcome, a value of `EpisodeOutcome` but NONE.
             by: Who says so.
             now_s: Wall time.
 
         Returns:
             Whether the word was taken, a sentence, and the events to publish now.
         """
+        if outcome == EpisodeOutcome.NONE or outcome not in list(EpisodeOutcome):
+            return False, f"Outcome {outcome} is not one of 1 to 4.", []
+        outcome = EpisodeOutcome(outcome)
         machine = self._runner.running if self._runner is not None else None
         if machine is not None and name in ("", machine.spec.episode_id):
             started = machine.state in (EpisodeState.READY, EpisodeState.RUNNING)
@@ -62,15 +65,18 @@ class Labels:
             name = next(reversed(self._ended))
         if name not in self._ended:
             return False, f"There is no episode {name!r} that runs or has ended here.", []
+        return True, f"Episode {name} is now {outcome.name}.", self._relabel(name, outcome, by)
+
+    def _relabel(self, name: str, outcome: EpisodeOutcome, by: str) -> list[Episode]:
+        """Give an ended episode another outcome; what to publish of that now."""
         episode = replace(self._ended[name], outcome=outcome, reason=by, labelled_by=by)
         self._ended[name] = episode
         if self._runner is not None:
             self._runner.relabel(name, outcome)
-        text = f"Episode {name} is now {outcome.name}."
         latest = self._latest
         if latest is None or latest.state == EpisodeState.ENDED:
-            return True, text, [episode]
+            return [episode]
         if latest.state == EpisodeState.RESETTING:
-            return True, text, [episode, latest]
+            return [episode, latest]
         self._kept_back.append(episode)
-        return True, text, []
+        return []

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import numpy as np
+
+from tmrl_ros.core.config import Config
 from tmrl_ros.core.types import (
     Episode,
     EpisodeOutcome,
@@ -51,6 +54,24 @@ class RunSettings:
     timeout_s: float
     scene_timeout_s: float
     make_homing: Callable[[], Homing]
+
+
+def run_settings(config: Config) -> RunSettings:
+    """What a configuration says about running episodes."""
+    task, session, robot = config.task, config.session, config.robot
+    return RunSettings(
+        task=task.name,
+        prompt=task.prompt,
+        max_decisions=task.max_decisions,
+        timeout_s=session.decision_timeout_s,
+        scene_timeout_s=session.decision_timeout_s + task.scene_reset_s,
+        make_homing=lambda: Homing(
+            home_m=np.array(task.home_position_m),
+            orientation=np.array(task.orientation_xyzw),
+            gripper_max_width_m=robot.gripper_max_width_m,
+            rate_hz=robot.control_rate_hz,
+        ),
+    )
 
 
 @dataclass(frozen=True)
