@@ -161,7 +161,8 @@ def server():
 
 
 def robometer(url):
-    return ("reward=robometer_http", f"reward.url={url}", "reward.backoff_s=0.05", "reward.k=1")
+    patient = ("reward.timeout_s=60", "reward.backoff_s=0.05")
+    return ("reward=robometer_http", f"reward.url={url}", *patient, "reward.k=1", "reward.n=1")
 
 
 def test_every_observation_is_answered_with_its_own_number(stage):
@@ -234,7 +235,7 @@ def test_nothing_moves_by_the_word_of_a_model(stage):
 
 
 def test_robometer_that_dies_in_an_episode_is_missed_and_found_again(stage, server):
-    show = stage(*robometer(server.url), "reward.n=1", "reward.retries=2")
+    show = stage(*robometer(server.url), "reward.retries=2")
     show.observe(1, 0.2, 0.1)
     show.observe(2, 0.4, 0.1)
     assert show.answer(2).progress == pytest.approx(0.4, abs=0.01)
@@ -261,7 +262,7 @@ def test_robometer_that_dies_in_an_episode_is_missed_and_found_again(stage, serv
 
 def test_robometer_answers_the_newest_first_and_one_at_a_time(stage, server):
     server.gate.clear()
-    show = stage(*robometer(server.url), "reward.n=1")
+    show = stage(*robometer(server.url))
     show.observe(1, 0.1)
     show.until(lambda: server.busy == 1, "the first request")
     for k in range(2, 6):

@@ -60,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     train = commands.add_parser("train", help=text, description=text)
     train.add_argument("--simulate", action="store_true", help="add simulated episodes")
     train.add_argument("--videos", type=_count, default=200, help="simulated, to train on")
-    train.add_argument("--steps", type=_count, default=600)
+    train.add_argument("--steps", type=_count, default=800)
     train.add_argument("--seed", type=int, default=0)
     train.add_argument("--out", type=Path, help="the task's reward bundle by default")
     train.add_argument(
@@ -150,8 +150,14 @@ def _relabel(args: argparse.Namespace, config: Config, sessions: Sequence[Path])
         return 0
     from tmrl_ros.rewards.learned.judge import load_reward_bundle
     from tmrl_ros.rewards.learned.relabel import relabel
+    from tmrl_ros.rewards.model import CalibratedModel
+    from tmrl_ros.rewards.offline import load_offline
 
-    model = load_reward_bundle(args.bundle or config.reward_bundle)
+    model: CalibratedModel
+    if config.reward.backend in ("robometer_http", "lerobot"):
+        model = load_offline(config)
+    else:
+        model = load_reward_bundle(args.bundle or config.reward_bundle)
     command = shlex.join(["tmrl", "reward", *sys.argv[1:]])
     for session in sessions:
         done = relabel(session, model, command, _show_progress)

@@ -84,3 +84,11 @@ class RewardModel(Protocol):
         Raises:
             JudgementError: It cannot judge this frame; the next one may be judged again.
         """
+
+
+class CalibratedModel(RewardModel, Protocol):
+    """A reward model that knows when success counts."""
+
+    @property
+    def calibration(self) -> Calibration:
+        """What counts as success."""

@@ -12,9 +12,8 @@ from tmrl_ros.data.bag_reader import bag_folders, is_label
 from tmrl_ros.data.bag_stream import BagError
 from tmrl_ros.data.reward_sidecar import Sidecar, choose, write_sidecar
 from tmrl_ros.rewards.debounce import Debounce
-from tmrl_ros.rewards.learned.judge import LearnedReward
 from tmrl_ros.rewards.learned.recorded import RecordedFrames, recorded_frames
-from tmrl_ros.rewards.model import Image, JudgementError
+from tmrl_ros.rewards.model import CalibratedModel, Image, JudgementError
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,7 @@ class Relabelled:
 
 def relabel(
     session: Path,
-    model: LearnedReward,
+    model: CalibratedModel,
     command: str,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Relabelled]:
@@ -67,7 +66,7 @@ def relabel(
     return done
 
 
-def judge_recorded(model: LearnedReward, seen: RecordedFrames) -> list[Reward]:
+def judge_recorded(model: CalibratedModel, seen: RecordedFrames) -> list[Reward]:
     """Estimates of one recorded episode, as the reward node would have made them."""
     rule = model.calibration
     votes = Debounce(rule.k, rule.n)
@@ -92,7 +91,7 @@ def judge_recorded(model: LearnedReward, seen: RecordedFrames) -> list[Reward]:
 
 
 def _judged(
-    model: LearnedReward, images: list[Image], threshold: float, votes: Debounce, blank: Reward
+    model: CalibratedModel, images: list[Image], threshold: float, votes: Debounce, blank: Reward
 ) -> Reward:
     try:
         found = model.observe(images)
