@@ -15,7 +15,7 @@ from websockets.exceptions import WebSocketException
 from websockets.sync.client import connect
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
-PATIENCE_S = 60.0  # keeps a broken test from hanging; nothing is measured by it
+PATIENCE_S = 180.0  # keeps a broken test from hanging; nothing is measured by it
 
 
 def find_browser() -> str | None:
@@ -44,7 +44,9 @@ class Page:
         with urlopen(f"http://127.0.0.1:{port}/json/list", timeout=PATIENCE_S) as reply:
             tabs = json.load(reply)
         address = next(tab["webSocketDebuggerUrl"] for tab in tabs if tab["type"] == "page")
-        self.socket = connect(address, max_size=None, open_timeout=PATIENCE_S)
+        opened = connect(address, max_size=None, open_timeout=PATIENCE_S, ping_interval=None)
+        self._open = contextlib.ExitStack()
+        self.socket = self._open.enter_context(opened)
         for domain in ("Page", "Runtime", "Log"):
             self.ask(f"{domain}.enable")
         self.resize(width, height)
@@ -142,7 +144,7 @@ class Page:
         """End the browser."""
         with contextlib.suppress(WebSocketException, OSError, TimeoutError):
             self.ask("Browser.close")
-        self.socket.close()
+        self._open.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(5.0)
         self.process.kill()

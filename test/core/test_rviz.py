@@ -9,12 +9,12 @@ from tmrl_ros.core.load import config_folder, load_config
 
 @pytest.fixture
 def view():
-    return yaml.safe_load((config_folder() / "rviz" / "finetune.rviz").read_text())
+    return yaml.safe_load((config_folder() / "rviz" / "tmrl.rviz").read_text())
 
 
 def test_every_shown_topic_is_one_of_the_graph(view):
     config = load_config()
-    known = {topics.POINTS, topics.SAFETY_MARKERS, "robot_description"}
+    known = {topics.POINTS, topics.SAFETY_MARKERS, topics.SCENE_MARKERS, "robot_description"}
     known |= {topics.color(camera.name) for camera in config.cameras.cameras}
     displays = view["Visualization Manager"]["Displays"]
     shown = {
@@ -24,6 +24,14 @@ def test_every_shown_topic_is_one_of_the_graph(view):
         if key in display
     }
     assert shown == known
+
+
+def test_the_buttons_are_shown_and_can_be_clicked(view):
+    manager = view["Visualization Manager"]
+    shown = [d for d in manager["Displays"] if d["Class"].endswith("/InteractiveMarkers")]
+    assert [display["Interactive Markers Namespace"] for display in shown] == [topics.BUTTONS]
+    assert all(display["Enabled"] for display in shown)
+    assert any(tool["Class"].endswith("/Interact") for tool in manager["Tools"])
 
 
 def test_the_fixed_frame_is_the_arm_s_base(view):

@@ -46,7 +46,7 @@ ARGUMENTS = {
     "namespace": ("", "prefix of every node and topic"),
     "log_level": ("info", "debug, info, warn, error or fatal"),
     "use_sim_time": ("false", "take ROS time from /clock; stamps of the robot need no ROS time"),
-    "rviz": ("false", "open RViz with config/rviz/finetune.rviz"),
+    "rviz": ("false", "open RViz with config/rviz/tmrl.rviz"),
 }
 
 
@@ -62,6 +62,8 @@ def description(kind: Kind) -> LaunchDescription:
 def overrides_from(values: dict[str, str]) -> list[str]:
     """What the launch arguments would be on the command line of `tmrl`."""
     overrides = shlex.split(values["overrides"])
+    if values["rviz"] == "true":  # its buttons and markers have nodes of their own
+        overrides.append("session.rviz=true")
     if values["resume"]:
         return overrides
     chosen = [f"{section}={values[section]}" for section in CHOICES]
@@ -161,7 +163,7 @@ def _viewer(values: dict[str, str], base_frame: str) -> list[Any]:
         Node(
             package="rviz2",
             executable="rviz2",
-            arguments=["-d", str(folder / "rviz" / "finetune.rviz")],
+            arguments=["-d", str(folder / "rviz" / "tmrl.rviz")],
             output="log",
             **wanted,
         ),

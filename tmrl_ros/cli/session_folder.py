@@ -18,7 +18,16 @@ from tmrl_ros.core.load import change_config, load_config, read_config, write_co
 SESSIONS = Path("sessions")
 CONFIG_FILE, STATUS_FILE, LOCK_FILE = "config.yaml", "status.json", ".lock"
 CHECKPOINTS = "checkpoints"
-RESUME_MAY_CHANGE = ("session.train_episodes", "session.max_robot_minutes", "session.domain_id")
+RESUME_MAY_CHANGE = (
+    "session.train_episodes",
+    "session.max_robot_minutes",
+    "session.domain_id",
+    "session.console",
+    "session.console_address",
+    "session.console_port",
+    "session.console_latch_s",
+    "session.rviz",
+)
 BYTES_PER_MB = 1e6
 
 

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from tmrl_ros.console.curve import curves, episode_rows
+from tmrl_ros.console.label_target import LabelTarget
 from tmrl_ros.console.minutes import WallClock, robot_minutes
 from tmrl_ros.core.types import (
     Chunk,
@@ -63,7 +64,7 @@ class ConsoleModel:
     _safety: SafetyReport | None = None
     _safety_s: float = 0.0
     _episode: Episode | None = None
-    _ended: str = ""
+    _label: LabelTarget = field(default_factory=LabelTarget)
     _manager: str = ""
     _paused: bool = False
     _timesteps: list[float] = field(default_factory=list)
@@ -90,6 +91,7 @@ class ConsoleModel:
     def on_episode(self, event: Episode) -> None:
         """An episode changed; a late label of another one changes nothing here."""
         with self._lock:
+            self._label.on_episode(event)
             before = self._episode
             goes_on = before is not None and before.state is not EpisodeState.ENDED
             other = before is not None and event.episode_id != before.episode_id
@@ -98,8 +100,6 @@ class ConsoleModel:
             if event.state is EpisodeState.RESETTING and (other or not goes_on):
                 self._timesteps, self._progress, self._success = [], [], []
                 self._sent = self._clipped = 0
-            if event.state is EpisodeState.ENDED:
-                self._ended = event.episode_id
             self._episode = event
 
     def on_chunk(self, chunk: Chunk) -> None:
@@ -184,7 +184,7 @@ class ConsoleModel:
                 "cameras": list(self.cameras),
                 "safety": self._safety_view(now_s),
                 "episode": _episode_view(self._episode),
-                "label_target": self._label_target(),
+                "label_target": self._label.name,
                 "manager": self._manager,
                 "paused": self._paused,
                 "t_context": list(self._timesteps),
@@ -205,13 +205,6 @@ class ConsoleModel:
         with self._lock:
             records = list(self._records)
         return {"curve": curves(records), "episodes": episode_rows(records)}
-
-    def _label_target(self) -> str:
-        """Episode that a label would be about: the running one, else the latest that has ended."""
-        episode = self._episode
-        if episode and episode.state in (EpisodeState.READY, EpisodeState.RUNNING):
-            return episode.episode_id
-        return self._ended
 
     def _safety_view(self, now_s: float) -> dict[str, Any]:
         if self._safety is None or now_s - self._safety_s > SAFETY_SILENT_S:

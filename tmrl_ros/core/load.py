@@ -42,6 +42,18 @@ DEFAULTS = {
 BUNDLES = ("task", "reward")  # sections whose `bundle` is a folder
 
 
+# Keys of `session` that say where a session runs and who watches it.
+NOT_OF_THE_EXPERIMENT = (
+    "dir",
+    "domain_id",
+    "console",
+    "console_address",
+    "console_port",
+    "console_latch_s",
+    "rviz",
+)
+
+
 def config_folder() -> Path:
     """Folder of the YAML files: `$TMRL_CONFIG`, the checkout's, or the installed package's."""
     override = os.environ.get("TMRL_CONFIG")
@@ -155,10 +167,10 @@ def write_config(config: Config, path: Path) -> None:
 
 
 def config_hash(config: Config) -> str:
-    """Hash of everything but where the session lies: equal hashes mean equal experiments."""
+    """Hash of everything but where it runs and who watches: equal hashes mean equal experiments."""
     values = _portable(config)
-    values["session"].pop("dir")
-    values["session"].pop("domain_id")
+    for key in NOT_OF_THE_EXPERIMENT:
+        values["session"].pop(key)
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -6,6 +6,8 @@ that a dead or frozen supervisor never looks healthy.
 
 from __future__ import annotations
 
+import textwrap
+
 from geometry_msgs.msg import Point, Vector3
 from geometry_msgs.msg import Pose as PoseMsg
 from rclpy.duration import Duration
@@ -18,7 +20,9 @@ from tmrl_ros.nodes.convert import header
 from tmrl_ros.safety.status import GateState, GateStatus
 
 LIFETIME_S = 1.0
-TEXT_HEIGHT_M = 0.05
+SIGN_HEIGHT_M = 0.09
+TEXT_HEIGHT_M = 0.035
+WORDS_PER_LINE = 56
 TARGET_DIAMETER_M = 0.015
 COLORS = {
     GateState.LATCHED: (0.9, 0.1, 0.1),
@@ -28,17 +32,23 @@ COLORS = {
 
 
 def safety_markers(config: Config, status: GateStatus, target: Target | None) -> MarkerArray:
-    """Workspace box, words of the stop above it, and the last target."""
+    """Workspace box, a large sign and the cause in words above it, and the last target."""
     low, high = config.safety.workspace_min_m, config.safety.workspace_max_m
     center = [(a + b) / 2 for a, b in zip(low, high, strict=True)]
     size = [b - a for a, b in zip(low, high, strict=True)]
     frame = config.robot.base_frame
     box = _marker(frame, 0, Marker.CUBE, center, size, status.state, alpha=0.08)
-    above = [center[0], center[1], high[2] + 2 * TEXT_HEIGHT_M]
-    label = _marker(frame, 1, Marker.TEXT_VIEW_FACING, above, [TEXT_HEIGHT_M] * 3, status.state)
-    words = (status.state.name, status.code, status.value)
-    label.text = " ".join(word for word in words if word)
-    markers = [box, label]
+    above = [center[0], center[1], high[2] + 3 * SIGN_HEIGHT_M]
+    sign = _marker(frame, 1, Marker.TEXT_VIEW_FACING, above, [SIGN_HEIGHT_M] * 3, status.state)
+    sign.text = " ".join(word for word in (status.state.name, status.code) if word)
+    below = [center[0], center[1], high[2] + SIGN_HEIGHT_M]
+    cause = _marker(frame, 3, Marker.TEXT_VIEW_FACING, below, [TEXT_HEIGHT_M] * 3, status.state)
+    words = f"{status.message} ({status.value})" if status.value else status.message
+    cause.text = textwrap.fill(words, WORDS_PER_LINE)
+    cause.color = ColorRGBA(r=1.0, g=1.0, b=1.0, a=1.0)
+    if not cause.text:
+        cause.action = Marker.DELETE
+    markers = [box, cause, sign]
     if target is not None:
         diameter = [TARGET_DIAMETER_M] * 3
         point = target.pose.position

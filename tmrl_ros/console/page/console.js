@@ -14,6 +14,11 @@
 
   const percent = (value) => `${Math.round(100 * value)} %`;
   const set = (id, text) => { if (at(id).textContent !== text) at(id).textContent = text; };
+  const NAMES = {evaluate_before: "before", evaluate_after: "after"};
+  const short = (id) => {
+    const [, phase, number] = id.match(/^(.*)_0*(\d+)$/) || [null, id, ""];
+    return `${NAMES[phase] || phase} ${number}`.trim();
+  };
   const last = (values) => values.length ? values[values.length - 1] : null;
   const make = (tag, text = "", name = "") => {
     const item = document.createElement(tag);
@@ -52,14 +57,14 @@
     set("session", `${state.session} · ${state.task}`);
     const total = run.episodes_total ? ` (${run.episode} of ${run.episodes_total})` : "";
     const outcome = episode.outcome && episode.outcome !== "none" ? `: ${episode.outcome}` : "";
-    set("episode", episode.id ? `${episode.id.replaceAll("_", " ").replace(/ 0+(?=\d)/, " ")}${total}` : "none yet");
+    set("episode", episode.id ? `${short(episode.id)}${total}` : "none yet");
     set("episode-state", episode.id ? `${episode.state}${outcome}` : "");
     const words = state.paused ? "Paused: press START to go on." : state.manager || run.message || "";
     set("waiting", words);
     at("pause").disabled = state.paused;
     at("start").classList.toggle("wanted", state.paused);
     labelTarget = state.label_target;
-    set("label-target", labelTarget ? `labels ${labelTarget}` : "no episode to label yet");
+    set("label-target", labelTarget ? `SUCCESS and FAILURE label episode ${short(labelTarget)}` : "no episode to label yet");
     at("success").disabled = at("failure").disabled = !labelTarget;
   }
 
@@ -131,7 +136,7 @@
   function drawCurve(curve) {
     const now = curve.rate.length - 1;
     const span = (rate) => `${percent(rate.rate)} (${percent(rate.low)} to ${percent(rate.high)})`;
-    set("curve-title", `success, last ${curve.window} episodes of ${curve.phase.replaceAll("_", " ")}`);
+    set("curve-title", `success over ${curve.window} episodes, ${NAMES[curve.phase] || curve.phase}`);
     set("curve-now", now < 0 ? "no episode yet"
       : `${percent(curve.rate[now])}  (${percent(curve.low[now])} to ${percent(curve.high[now])})`);
     const line = (rate) => curve.episode.map(() => rate ? rate.rate : null);
@@ -159,7 +164,7 @@
         {label: "episode"},
         {label: "high", stroke: "transparent", ...none},
         {label: "low", stroke: "transparent", ...none},
-        {label: "success rate, 95 % interval", stroke: "#4cd07d", width: 4, ...none},
+        {label: "success rate", stroke: "#4cd07d", width: 4, points: {show: (u) => u.data[0].length < 10, size: 10}},
         {label: "before", stroke: "#8fa3b8", dash: [8, 6], width: 2, ...none},
         {label: "after", stroke: "#62b6ff", dash: [8, 6], width: 2, ...none},
       ],
@@ -182,7 +187,7 @@
       row.type = "button";
       row.dataset.episode = episode.id;
       const by = episode.labelled_by && episode.labelled_by !== "reward" ? ` (${episode.labelled_by})` : "";
-      row.append(make("span", episode.id), make("b", episode.outcome + by),
+      row.append(make("span", short(episode.id)), make("b", episode.outcome + by),
         make("span", `${episode.robot_seconds.toFixed(0)} s`, "quiet"));
       row.addEventListener("click", () => Player.open(episode));
       return row;

@@ -8,7 +8,7 @@ const Player = (() => {
   async function open(chosen) {
     close();
     episode = chosen;
-    at("player-title").textContent = `${chosen.id}: ${chosen.outcome}${chosen.reason ? `, ${chosen.reason}` : ""}`;
+    at("player-title").textContent = `${chosen.id}: ${chosen.outcome}${chosen.reason ? ` (${chosen.reason})` : ""}`;
     at("player-words").textContent = "Reading the recording …";
     at("player-frames").replaceChildren();
     at("player").show();
@@ -40,8 +40,7 @@ const Player = (() => {
   }
 
   function draw() {
-    const value = (item, key) => item[key];
-    const marks = record.rewards.map((item) => [item.t, value(item, "progress"), value(item, "success_probability"), null])
+    const marks = record.rewards.map((item) => [item.t, item.progress, item.success_probability, null])
       .concat(record.chunks.map((item) => [item.t, null, null, item.t_context]))
       .sort((a, b) => a[0] - b[0]);
     const columns = [0, 1, 2, 3].map((i) => marks.map((mark) => mark[i]));

@@ -1,0 +1,243 @@
+"""A person at the page: a real browser, the real graph over DDS, the simulated robot."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import pytest
+import rclpy
+from browser import Page, find_browser
+from graph import Graph
+from rclpy.executors import SingleThreadedExecutor
+
+from tmrl_msgs.msg import RobotTarget, SafetyState
+from tmrl_ros.core import topics
+from tmrl_ros.nodes.common import LATCHED, RELIABLE
+
+pytestmark = pytest.mark.skipif(
+    find_browser() is None,
+    reason="no Chromium is installed (apt-get install chromium): the page is tested only in one",
+)
+SIGN = "document.getElementById('sign').className"
+PATIENCE_S = 180.0
+
+
+class Witness:
+    """Sees what really goes to the robot."""
+
+    def __init__(self):
+        rclpy.init()
+        self.node = rclpy.create_node("witness")
+        self.executor = SingleThreadedExecutor()
+        self.executor.add_node(self.node)
+        self.safety, self.kinds = SafetyState(), []
+        listen = self.node.create_subscription
+        listen(SafetyState, topics.SAFETY_STATE, self.on_safety, LATCHED)
+        listen(RobotTarget, topics.ROBOT_TARGET, lambda m: self.kinds.append(m.kind), RELIABLE)
+
+    def on_safety(self, msg):
+        self.safety = msg
+
+    def look(self, seconds):
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            self.executor.spin_once(timeout_sec=0.02)
+
+    def until(self, condition, what):
+        end = time.monotonic() + PATIENCE_S
+        while not condition():
+            assert time.monotonic() < end, f"waited in vain for {what}: {self.safety}"
+            self.executor.spin_once(timeout_sec=0.02)
+
+    def until_moving(self):
+        self.kinds.clear()
+        self.until(lambda: RobotTarget.KIND_TRACK in self.kinds, "motion")
+
+    def close(self):
+        self.executor.shutdown()
+        self.node.destroy_node()
+        rclpy.try_shutdown()
+
+
+@pytest.fixture(scope="module")
+def graph(tmp_path_factory):
+    graph = Graph(tmp_path_factory.mktemp("console") / "session")
+    try:
+        graph.url()
+        yield graph
+    finally:
+        graph.close()
+
+
+@pytest.fixture(scope="module")
+def page(graph, tmp_path_factory):
+    page = Page(tmp_path_factory.mktemp("browser") / "profile", graph.url())
+    yield page
+    page.close()
+
+
+@pytest.fixture(scope="module")
+def witness(graph):
+    witness = Witness()
+    yield witness
+    witness.close()
+
+
+@pytest.fixture(autouse=True)
+def is_going(request):
+    """Every test begins with a graph that runs episodes, and leaves no error on the page."""
+    if find_browser() is None:
+        return
+    page, graph = request.getfixturevalue("page"), request.getfixturevalue("graph")
+    page.until(f"{SIGN} != 'silent'", "the supervisor on the page")
+    if page.evaluate(SIGN) == "latched" and page.text("#sign-code").startswith("OPERATOR"):
+        page.click("#reset")
+    page.until(f"['ready', 'running'].includes({SIGN})", "a released stop")
+    # Four aborted attempts in a row would end the job, which takes them for a fault of the cell.
+    graph.until(lambda: not graph.last_was_aborted(), "an episode that ends by itself")
+    yield
+    assert page.errors == []
+
+
+@pytest.mark.parametrize("way", ["click", "space bar"])
+def test_stop_is_pressed_during_motion(page, witness, way):
+    witness.until_moving()
+    if way == "click":
+        page.click("#stop")
+    else:
+        page.press_space()
+    witness.until(lambda: witness.safety.state == SafetyState.STATE_LATCHED, "the latch")
+    assert witness.safety.code == "OPERATOR_STOP"
+    witness.look(0.5)
+    assert witness.kinds[-1] == RobotTarget.KIND_HOLD
+    witness.kinds.clear()
+    witness.look(1.0)
+    assert RobotTarget.KIND_TRACK not in witness.kinds
+    page.until(f"{SIGN} == 'latched'", "the sign")
+    assert page.text("#sign-state") == "LATCHED"
+    assert "pressed stop" in page.text("#sign-words")
+
+
+def test_the_space_bar_stops_wherever_the_focus_is(page, witness):
+    witness.until_moving()
+    page.evaluate("document.getElementById('pause').focus()")
+    page.press_space()
+    witness.until(lambda: witness.safety.code == "OPERATOR_STOP", "the latch")
+    assert page.evaluate("document.getElementById('pause').disabled") is False  # was not pressed
+
+
+def test_reset_lets_it_go_on(page, witness):
+    page.press_space()
+    page.until(f"{SIGN} == 'latched'", "the sign")
+    page.click("#reset")
+    witness.until(lambda: witness.safety.state != SafetyState.STATE_LATCHED, "the release")
+    witness.until_moving()
+
+
+def test_pause_holds_back_the_next_episode_until_start(page, witness):
+    page.click("#pause")
+    page.until("document.getElementById('waiting').textContent.includes('Paused')", "the pause")
+    page.until("document.getElementById('episode-state').textContent.includes('ended')", "an end")
+    witness.kinds.clear()
+    witness.look(2.0)
+    assert RobotTarget.KIND_TRACK not in witness.kinds
+    page.click("#start")
+    witness.until_moving()
+
+
+def test_the_running_episode_is_labelled(page, graph):
+    page.until("document.getElementById('episode-state').textContent == 'running'", "an episode")
+    page.click("#failure")
+    page.until("document.getElementById('answer').textContent.length > 3", "an answer")
+
+    def labelled():
+        rows = graph.outcomes().values()
+        return [row for row in rows if row["labelled_by"] == "operator"]
+
+    found = graph.until(labelled, "the label in the log")
+    assert found[-1]["outcome"] == "failure"
+
+
+def test_an_ended_episode_is_played_and_relabelled(page, graph):
+    page.until("document.querySelector('.row.success')", "a success in the list")
+    name = page.evaluate("document.querySelector('.row.success').dataset.episode")
+    page.click(".row.success")
+    page.until(
+        "[...document.querySelectorAll('#player-frames img')].some(i => i.naturalWidth > 50)",
+        "frames of the recording",
+    )
+    page.until("Number(document.getElementById('player-time').value) > 0.2", "the film to play")
+    page.click("#relabel [data-outcome=failure]")
+    graph.until(lambda: graph.outcomes()[name]["outcome"] == "failure", "the label in the log")
+    assert graph.outcomes()[name]["labelled_by"] == "operator"
+    page.click("#player-close")
+    shown = f"document.querySelector('[data-episode={name}] b').textContent"
+    page.until(f"{shown} == 'failure (operator)'", "the label in the list")
+
+
+def test_cameras_are_live(page, graph):
+    pictures = "document.querySelectorAll('#cameras img')"
+    page.until(
+        f"{pictures}.length == 2 && [...{pictures}].every(i => i.naturalWidth > 50)", "two cameras"
+    )
+    first = page.evaluate(f"{pictures}[0].src")
+    page.until(f"{pictures}[0].src != {first!r}", "another picture")
+
+
+def test_a_page_survives_a_restart_of_the_back_end(page, graph, witness):
+    before = graph.address["pid"]
+    graph.kill_console()
+    page.until("document.body.classList.contains('lost')", "the loss to be shown")
+    assert "hardware button" in page.text("#link")
+    graph.until(lambda: graph.address.get("pid") not in (None, before), "another console")
+    page.until("!document.body.classList.contains('lost')", "the page to be back")
+    page.until(f"['ready', 'running'].includes({SIGN})", "the state of the stop")
+    page.until("document.querySelectorAll('.row').length > 0", "the episodes")
+    witness.until_moving()
+    page.press_space()
+    witness.until(lambda: witness.safety.code == "OPERATOR_STOP", "the latch")
+
+
+def test_a_stop_that_nobody_confirms_says_so(page):
+    page.evaluate("window.fetch = ((real) => (...words) => window.broken ? "
+                  "Promise.reject(new TypeError()) : real(...words))(window.fetch)")  # fmt: skip
+    page.evaluate("window.broken = true")
+    page.press_space()
+    page.until("document.body.dataset.stop == 'bad'", "the warning")
+    assert "hardware button" in page.text("#stop small")
+    page.evaluate("window.broken = false")
+    page.until(f"{SIGN} == 'latched'", "the stop to be tried again")
+    page.until("document.body.dataset.stop == ''", "the warning to go")
+
+
+@pytest.mark.parametrize(("width", "height"), [(1280, 800), (1024, 768), (820, 1180)])
+def test_stop_and_sign_are_in_sight_on_every_screen(page, width, height):
+    page.resize(width, height)
+    for name in ("stop", "sign", "reset", "success", "failure"):
+        box = page.evaluate(
+            f"(() => {{ const b = document.getElementById('{name}').getBoundingClientRect();"
+            "return [b.left, b.top, b.right, b.bottom]; })()"
+        )
+        left, top, right, bottom = box
+        assert left >= 0 and top >= 0 and right <= width and bottom <= height
+        if name == "stop":
+            assert (right - left) * (bottom - top) > 0.08 * width * height
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.resize(1280, 800)
+
+
+def test_without_its_token_the_page_shows_nothing(graph, tmp_path):
+    page = Page(tmp_path / "profile", graph.url().partition("?")[0])
+    try:
+        page.until("document.body.textContent.includes('address that the terminal')", "a refusal")
+        assert not page.evaluate("document.getElementById('stop')")
+    finally:
+        page.close()
+
+
+def test_the_console_s_address_is_its_owner_s_secret(graph):
+    mode = os.stat(graph.session / "console.json").st_mode
+    assert mode & 0o077 == 0
+    token = graph.url().partition("token=")[2]
+    assert token not in (graph.session / "logs" / "console.log").read_text()
