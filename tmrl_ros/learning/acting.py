@@ -91,6 +91,7 @@ class ActingPolicy:
         self._rng = np.random.default_rng(0)
         self._generator = torch.Generator()
         self._eps = np.zeros(policy.spec.context.size, np.float32)
+        self._held = torch.zeros(policy.z_size + 1)
         self._mode, self._deterministic, self._warmup_t = BASE, False, 0.0
 
     def install(self, weights: bytes, metadata_json: str, version: int) -> None:
@@ -119,14 +120,15 @@ class ActingPolicy:
         self.version = version
 
     def begin_episode(self, *, index: int, seed: int, method: str, deterministic: bool) -> None:
-        """Draw what stays the same over an episode: the context noise and a warm-up timestep.
+        """Draw what stays the same over an episode: context noise, warm-up timestep, exploration.
 
-        Context noise held over the episode keeps exploration coherent: drawn anew at each chunk it
-        dithers between behaviours.
+        What is held keeps exploration coherent: context noise drawn anew at each chunk dithers
+        between behaviours, and independent pushes of successive chunks cancel.
         """
         self._rng = np.random.default_rng(seed)
         self._generator.manual_seed(int(self._rng.integers(2**62)))
         self._eps = self._rng.standard_normal(self.policy.spec.context.size).astype(np.float32)
+        self._held = torch.randn(self.policy.z_size + 1, generator=self._generator)
         self._deterministic = deterministic
         if method == BASE:
             self._mode, self._warmup_t = BASE, 0.0
@@ -166,8 +168,16 @@ class ActingPolicy:
             if self._deterministic:
                 z_tensor, t_tensor = self._actor.mode(batch)
             else:
-                z_tensor, t_tensor, _ = self._actor.sample(batch, self._generator)
+                z_tensor, t_tensor, _ = self._actor.sample(
+                    batch, self._generator, noise=self._exploration_noise()
+                )
         return z_tensor[0].numpy(), float(t_tensor[0])
+
+    def _exploration_noise(self) -> Tensor:
+        """Unit noise (1, Z + 1), part of which is the same for all chunks of the episode."""
+        share = self.method.held_exploration
+        fresh = torch.randn(self._held.shape, generator=self._generator)
+        return (share**0.5 * self._held + (1 - share) ** 0.5 * fresh)[None]
 
 
 def pack_actor(

@@ -47,10 +47,16 @@ class Actor(nn.Module):
         start = math.atanh((LOG_STD_START - middle) / half)
         return mean, middle + half * torch.tanh(log_std + start)
 
-    def sample(self, features: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        """Draw z (B, Z), t (B,) and the log probability (B,), differentiably."""
+    def sample(
+        self, features: Tensor, generator: torch.Generator, *, noise: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Draw z (B, Z), t (B,) and the log probability (B,), differentiably.
+
+        `noise` (B, Z + 1), unit normal, is used instead of a draw from the generator.
+        """
         mean, log_std = self.distribution(features)
-        noise = torch.randn(mean.shape, generator=generator)
+        if noise is None:
+            noise = torch.randn(mean.shape, generator=generator)
         raw = mean + log_std.exp() * noise
         log_prob = -0.5 * noise**2 - log_std - 0.5 * math.log(2 * math.pi)
         # log |d tanh(x) / dx| without overflow
