@@ -32,8 +32,10 @@ def test_markers_show_workspace_state_and_target():
     gate = ready_gate()
     gate.on_stop(0.0)
     target = Target(0, 1, True, Pose(np.array([0.4, 0.0, 0.2]), np.array([0, 0, 0, 1.0])), 0.08)
-    box, label, point = safety_markers(load_config(), gate.status(0.0), target).markers
+    box, cause, sign, point = safety_markers(load_config(), gate.status(0.0), target).markers
     assert box.scale.y == pytest.approx(0.8)
-    assert label.text == "LATCHED OPERATOR_STOP An operator"
+    assert sign.text == "LATCHED OPERATOR_STOP"
+    assert "pressed stop" in cause.text and "(An operator)" in cause.text
+    assert sign.scale.z > 2 * cause.scale.z
     assert point.pose.position.x == pytest.approx(0.4)
-    assert all(marker.lifetime.sec == 1 for marker in (box, label, point))
+    assert all(marker.lifetime.sec == 1 for marker in (box, cause, sign, point))
