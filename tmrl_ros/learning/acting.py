@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -177,7 +178,7 @@ class ActingPolicy:
         """Unit noise (1, Z + 1), part of which is the same for all chunks of the episode."""
         share = self.method.held_exploration
         fresh = torch.randn(self._held.shape, generator=self._generator)
-        return (share**0.5 * self._held + (1 - share) ** 0.5 * fresh)[None]
+        return (math.sqrt(share) * self._held + math.sqrt(1 - share) * fresh)[None]
 
 
 def pack_actor(
