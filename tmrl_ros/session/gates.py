@@ -97,7 +97,7 @@ class Gates:
         """Whether an episode may start, and a sentence when it may not or not quite."""
         settings = self.settings
         if world.paused:
-            return self._wait("person", now_s, None, "Paused by a person, until somebody starts.")
+            return self._wait("person", now_s, None, "Paused: press START to go on.")
         if world.missing:
             self._complete_s = None
             names = ", ".join(world.missing)

@@ -59,7 +59,8 @@
     const outcome = episode.outcome && episode.outcome !== "none" ? `: ${episode.outcome}` : "";
     set("episode", episode.id ? `${short(episode.id)}${total}` : "none yet");
     set("episode-state", episode.id ? `${episode.state}${outcome}` : "");
-    const words = state.paused ? "Paused: press START to go on." : state.manager || run.message || "";
+    const held = state.paused ? "No further episode begins after this one, until you press START." : "";
+    const words = state.manager || held || run.message || "";
     set("waiting", words);
     at("pause").disabled = state.paused;
     at("start").classList.toggle("wanted", state.paused);
