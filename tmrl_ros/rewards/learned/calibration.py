@@ -29,11 +29,17 @@ class Scored:
 class Count:
     """What a rule does on some episodes, each of which ends when the rule says success.
 
+    One frame of tolerance: where the object passes the line, or leaves the hand, between two
+    frames, pixels cannot say which side it is on. Such cases are found, and counted by themselves.
+
     Attributes:
-        episodes, successes: Episodes, and those in which the task is done at some frame.
-        found: Successes at which the rule said so while the task was done.
-        false_positives: Episodes in which it said so while the task was not done.
-        early: Of these, episodes in which the task was done at the very next frame.
+        episodes: How many.
+        successes: Those in which the task is done at some frame.
+        found: Successes that the rule found, at most one frame early or late.
+        false_positives: Episodes in which it said so, and the task was done neither at that frame
+            nor at one of its neighbours.
+        early: Of those found, one frame before the task was done.
+        late: Of those found, one frame after the task was done no longer.
         delay: Mean number of frames from the first success to its being found.
     """
 
@@ -42,6 +48,7 @@ class Count:
     found: int
     false_positives: int
     early: int
+    late: int
     delay: float
 
 
@@ -56,21 +63,24 @@ def fires_at(probability: Float32Array, rule: Calibration) -> int | None:
 
 def count(episodes: Sequence[Scored], rule: Calibration) -> Count:
     """Apply a rule to episodes."""
-    successes = found = wrong = early = 0
+    successes = found = wrong = early = late = 0
     delays = []
     for item in episodes:
         successes += bool(item.success.any())
         frame = fires_at(item.probability, rule)
         if frame is None:
             continue
-        if item.success[frame]:
-            found += 1
-            delays.append(frame - int(np.argmax(item.success)))
-        else:
+        before, now, after = (frame + d for d in (-1, 0, 1))
+        if not item.success[max(before, 0) : after + 1].any():
             wrong += 1
-            early += bool(frame + 1 < len(item.success) and item.success[frame + 1])
+            continue
+        found += 1
+        delays.append(frame - int(np.argmax(item.success)))
+        if not item.success[now]:
+            is_late = before >= 0 and bool(item.success[before])
+            late, early = late + is_late, early + (not is_late)
     mean = float(np.mean(delays)) if delays else 0.0
-    return Count(len(episodes), successes, found, wrong, early, mean)
+    return Count(len(episodes), successes, found, wrong, early, late, mean)
 
 
 def calibrate(

@@ -212,10 +212,8 @@ def errors_of(judged: Sequence[JudgedEpisode], rule: Calibration) -> list[Judged
     """Episodes that the rule gets wrong: a success missed, or one seen where there is none."""
     wrong = []
     for item in judged:
-        frame = fires_at(item.probability, rule)
-        if (frame is None) == item.episode.succeeds or (
-            frame is not None and not item.episode.success[frame]
-        ):
+        result = count([item.scored], rule)
+        if result.false_positives or result.found < result.successes:
             wrong.append(item)
     return wrong
 

@@ -18,6 +18,8 @@ from tmrl_ros.rewards.learned.episodes import LabelledEpisode, Video
 from tmrl_ros.rewards.learned.model import ModelSize, RewardNetwork, two_hot
 from tmrl_ros.rewards.learned.preferences import PairSampler
 
+DULL = 0.3
+"""How often clips are drawn from episodes that never come near success, against all others."""
 NEAR = 0.5
 """Failing frames with more progress than this are the hard ones: half of all failures' weight."""
 
@@ -26,7 +28,7 @@ NEAR = 0.5
 class TrainingSettings:
     """How long and on what; the seed decides weights, batches and augmentation."""
 
-    steps: int = 600
+    steps: int = 800
     videos_per_step: int = 12
     clips_per_step: int = 112
     pairs_per_step: int = 40
@@ -182,7 +184,10 @@ class _Batches:
         episodes: list[LabelledEpisode],
         offsets: list[int],
     ) -> tuple[Tensor, Tensor]:
-        numbers = self._rng.integers(len(episodes), size=self._settings.clips_per_step)
+        weights = np.array([1.0 if _matters(item) else DULL for item in episodes])
+        numbers = self._rng.choice(
+            len(episodes), p=weights / weights.sum(), size=self._settings.clips_per_step
+        )
         kinds = self._rng.choice(KINDS, p=SHARES, size=len(numbers))
         clips = [
             draw_clip(str(kind), len(episodes[n].video), self._size.clip, self._rng)
@@ -227,6 +232,11 @@ class _Batches:
         prompts = self._table([pair.prompt for pair in pairs])
         logits = network.prefer(stacked[0], stacked[1], (masks[0], masks[1]), prompts)
         return bce(logits.clamp(-50, 50), torch.from_numpy(~swap).float())
+
+
+def _matters(episode: LabelledEpisode) -> bool:
+    """Whether an episode comes near success, or nobody knows."""
+    return not float(episode.progress.max()) < NEAR  # NaN: not known
 
 
 def progress_loss(bins: Tensor, target: Tensor, used: Tensor) -> Tensor:
