@@ -18,15 +18,15 @@ METHOD = MethodConfig(hidden=32, critics=2, batch_size=64)
 F, Z = 2, 2
 
 
-def bandit(seed: int = 0) -> Replay:
-    """One-decision episodes that succeed when t is high and z[0] is positive."""
+def bandit(seed: int = 0, *, any_t: bool = False) -> Replay:
+    """One-decision episodes that succeed when t is high (or `any_t`) and z[0] is positive."""
     rng = np.random.default_rng(seed)
     replay = Replay(F, Z, 5000)
     for number in range(400):
         features = rng.uniform(-1, 1, F).astype(np.float32)
         z = rng.uniform(-1.5, 1.5, Z).astype(np.float32)
-        t = float(rng.uniform())
-        success = t > 0.6 and z[0] > 0
+        t = 0.0 if any_t else float(rng.uniform())
+        success = (any_t or t > 0.6) and z[0] > 0
         replay.add_episode(
             [
                 Transition(
@@ -114,3 +114,15 @@ def test_a_damaged_or_foreign_checkpoint_is_named(tmp_path: Path) -> None:
     file.write_bytes(b"xx")
     with pytest.raises(OperatorError, match=r"learner.json is damaged .*learn again from the bags"):
         load_checkpoint(tmp_path, learner)
+
+
+def test_without_a_context_timestep_the_noise_alone_is_learned() -> None:
+    method = METHOD.model_copy(update={"name": "dsrl"})
+    learner = TmrlLearner(method, F, Z, seed=0)
+    replay = bandit(any_t=True)
+    for _ in range(600):
+        learner.update(replay)
+    z, t, _ = learner.actor.sample(torch.rand(32, F) * 2 - 1, learner.generator)
+    assert float(t.abs().max()) == 0.0
+    assert float((z[:, 0] > 0).float().mean()) > 0.9
+    assert learner.target_entropy == -Z

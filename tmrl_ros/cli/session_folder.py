@@ -93,7 +93,7 @@ def session_for(kind: str, overrides: Sequence[str], resume: str | None = None) 
         known = (session.path / CHECKPOINTS).is_dir()
     else:
         session, known = new_session(overrides, kind=kind), False
-    if kind == "deploy" and session.config.method.name == "tmrl" and not known:
+    if kind == "deploy" and session.config.method.learns and not known:
         raise ConfigurationError(
             f"deploy with method=tmrl needs an actor that has learned, and {shown(session.path)} "
             f"has none in {CHECKPOINTS}/: name a session with --resume, or take method=base."

@@ -211,9 +211,12 @@ class CamerasConfig(Section):
 
 
 class MethodConfig(Section):
-    """How the policy is fine-tuned (`tmrl`) or not (`base`), or demonstrated (`scripted`)."""
+    """How the policy is fine-tuned (`tmrl`, `dsrl`) or not (`base`), or demonstrated (`scripted`).
 
-    name: Literal["tmrl", "base", "scripted"] = "tmrl"
+    `tmrl` chooses action noise and context timestep, `dsrl` (arXiv 2506.15799) the noise alone.
+    """
+
+    name: Literal["tmrl", "dsrl", "base", "scripted"] = "tmrl"
     warmup_episodes: int = Field(20, ge=0)
     updates_per_decision: float = Field(10.0, ge=0, le=100)
     batch_size: int = Field(128, ge=8, le=4096)
@@ -227,13 +230,23 @@ class MethodConfig(Section):
     initial_temperature: float = Field(0.01, gt=0)
     z_bound: float = Field(1.5, gt=0, le=5)
     warmup_z_std: float = Field(0.5, gt=0, le=3, description="of the repeated noise in warm-up")
-    success_fraction: float = Field(0.5, ge=0, le=1, description="of a batch from successes")
+    success_fraction: float = Field(0.25, ge=0, le=1, description="of a batch from successes")
     held_exploration: float = Field(
         0.5, ge=0, le=1, description="share of the exploration noise's variance held all episode"
     )
     initial_t_context: float = Field(0.1, gt=0, lt=1, description="median of the actor's first t")
     capacity: int = Field(100_000, ge=100)
     checkpoint_every_episodes: int = Field(10, ge=1)
+
+    @property
+    def learns(self) -> bool:
+        """Whether the method fine-tunes anything."""
+        return self.name in ("tmrl", "dsrl")
+
+    @property
+    def first_t_context(self) -> float | None:
+        """Median of the actor's first context timestep; None where it stays 0."""
+        return self.initial_t_context if self.name == "tmrl" else None
 
 
 class RecorderConfig(Section):

@@ -80,7 +80,7 @@ def nodes_for(config: Config, config_file: Path, kind: Kind = "finetune") -> lis
     ]
     if config.recorder.enabled:
         nodes.append(NodeSpec("recorder", file, stop_last=True))
-    if kind != "collect" and config.method.name == "tmrl":
+    if kind != "collect" and config.method.learns:
         nodes.append(NodeSpec("learner", file))
     if config.session.console:
         nodes.append(NodeSpec("console", file, optional=True))

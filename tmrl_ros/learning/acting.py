@@ -17,7 +17,7 @@ from tmrl_ros.core.types import Float32Array, FloatArray
 from tmrl_ros.learning.networks import Actor
 from tmrl_ros.policies.policy import ChunkPolicy
 
-WARMUP, ACTOR, BASE = "warmup", "tmrl", "base"
+WARMUP, ACTOR, BASE = "warmup", "actor", "base"
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class ActingPolicy:
         self._rng = np.random.default_rng(0)
         self._generator = torch.Generator()
         self._eps = np.zeros(policy.spec.context.size, np.float32)
-        self._held = torch.zeros(policy.z_size + 1)
+        self._held = torch.zeros(policy.z_size + (method.first_t_context is not None))
         self._mode, self._deterministic, self._warmup_t = BASE, False, 0.0
 
     def install(self, weights: bytes, metadata_json: str, version: int) -> None:
@@ -109,7 +109,7 @@ class ActingPolicy:
             sizes["z_size"],
             sizes["hidden"],
             sizes["z_bound"],
-            self.method.initial_t_context,
+            self.method.first_t_context,
         )
         if sizes["z_size"] != self.policy.z_size:
             raise ValueError(
@@ -129,12 +129,14 @@ class ActingPolicy:
         self._rng = np.random.default_rng(seed)
         self._generator.manual_seed(int(self._rng.integers(2**62)))
         self._eps = self._rng.standard_normal(self.policy.spec.context.size).astype(np.float32)
-        self._held = torch.randn(self.policy.z_size + 1, generator=self._generator)
+        self._held = torch.randn(self._held.shape, generator=self._generator)
         self._deterministic = deterministic
         if method == BASE:
             self._mode, self._warmup_t = BASE, 0.0
         elif self._actor is None or (index < self.method.warmup_episodes and not deterministic):
-            self._mode, self._warmup_t = WARMUP, self._exploration.choose(self._rng)
+            t_context = self._exploration.choose(self._rng)
+            self._mode = WARMUP
+            self._warmup_t = 0.0 if self.method.first_t_context is None else t_context
         else:
             self._mode = ACTOR
 
@@ -175,7 +177,7 @@ class ActingPolicy:
         return z_tensor[0].numpy(), float(t_tensor[0])
 
     def _exploration_noise(self) -> Tensor:
-        """Unit noise (1, Z + 1), part of which is the same for all chunks of the episode."""
+        """Unit noise for the actor (1, size), part of it the same for all of the episode."""
         share = self.method.held_exploration
         fresh = torch.randn(self._held.shape, generator=self._generator)
         return (math.sqrt(share) * self._held + math.sqrt(1 - share) * fresh)[None]

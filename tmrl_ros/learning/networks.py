@@ -19,14 +19,18 @@ def embed_t_context(t: Tensor) -> Tensor:
 
 
 class Actor(nn.Module):
-    """pi(z, t | features): squashed Gaussians, z in [-bound, bound], t in [0, 1]."""
+    """pi(z, t | features): squashed Gaussians, z in [-bound, bound], t in [0, 1] or always 0."""
 
     def __init__(
-        self, features: int, z_size: int, hidden: int, z_bound: float, initial_t: float
+        self, features: int, z_size: int, hidden: int, z_bound: float, initial_t: float | None
     ) -> None:
-        """`initial_t` is the median of t before learning: near 0 means precise imitation."""
+        """`initial_t` is the median of t before learning, near 0 means precise imitation.
+
+        With None there is no choice of t: it is 0 (latent-noise steering).
+        """
         super().__init__()
         self.z_size, self.z_bound = z_size, z_bound
+        self.size = z_size if initial_t is None else z_size + 1
         self.trunk = nn.Sequential(
             nn.Linear(features, hidden),
             nn.LayerNorm(hidden),
@@ -34,14 +38,15 @@ class Actor(nn.Module):
             nn.Linear(hidden, hidden),
             nn.SiLU(),
         )
-        self.head = nn.Linear(hidden, 2 * (z_size + 1))
+        self.head = nn.Linear(hidden, 2 * self.size)
         nn.init.uniform_(self.head.weight, -1e-3, 1e-3)
         with torch.no_grad():
             self.head.bias.zero_()
-            self.head.bias[z_size] = math.atanh(2 * initial_t - 1)
+            if initial_t is not None:
+                self.head.bias[z_size] = math.atanh(2 * initial_t - 1)
 
     def distribution(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log standard deviation before squashing, (B, Z + 1) each."""
+        """Mean and log standard deviation before squashing, (B, `size`) each."""
         mean, log_std = self.head(self.trunk(features)).chunk(2, -1)
         middle, half = (LOG_STD_MAX + LOG_STD_MIN) / 2, (LOG_STD_MAX - LOG_STD_MIN) / 2
         start = math.atanh((LOG_STD_START - middle) / half)
@@ -52,7 +57,7 @@ class Actor(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Draw z (B, Z), t (B,) and the log probability (B,), differentiably.
 
-        `noise` (B, Z + 1), unit normal, is used instead of a draw from the generator.
+        `noise` (B, `size`), unit normal, is used instead of a draw from the generator.
         """
         mean, log_std = self.distribution(features)
         if noise is None:
@@ -70,7 +75,10 @@ class Actor(nn.Module):
 
     def _squash(self, raw: Tensor) -> tuple[Tensor, Tensor]:
         squashed = torch.tanh(raw)
-        return self.z_bound * squashed[:, : self.z_size], (squashed[:, self.z_size] + 1) / 2
+        z = self.z_bound * squashed[:, : self.z_size]
+        if self.size == self.z_size:
+            return z, torch.zeros_like(z[:, 0])
+        return z, (squashed[:, self.z_size] + 1) / 2
 
 
 class Critics(nn.Module):

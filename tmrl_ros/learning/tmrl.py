@@ -29,9 +29,7 @@ class TmrlLearner:
         torch.manual_seed(seed)
         self.generator = torch.Generator().manual_seed(seed + 1)
         self.rng = np.random.default_rng(seed + 2)
-        self.actor = Actor(
-            features, z_size, method.hidden, method.z_bound, method.initial_t_context
-        )
+        self.actor = Actor(features, z_size, method.hidden, method.z_bound, method.first_t_context)
         self.critics = Critics(features, z_size, method.hidden, method.critics, method.z_bound)
         self.target = copy.deepcopy(self.critics).requires_grad_(False)
         self.log_alpha = torch.tensor(float(np.log(method.initial_temperature)), requires_grad=True)
@@ -42,7 +40,7 @@ class TmrlLearner:
             self.critics.parameters(), method.learning_rate, fused=True
         )
         self.alpha_optimiser = torch.optim.Adam([self.log_alpha], method.actor_learning_rate)
-        self.target_entropy = -float(z_size + 1)
+        self.target_entropy = -float(self.actor.size)
         self.updates = 0
         self.metrics: dict[str, float] = {}
 

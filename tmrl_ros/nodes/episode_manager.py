@@ -74,7 +74,7 @@ class EpisodeManager(ConfiguredNode):
             **(gate_settings or {}),
         )
         self._gates = Gates(settings)
-        self._world = World(learns=self.config.method.name == "tmrl")
+        self._world = World(learns=self.config.method.learns)
         self._runner: GoalRunner | None = None
         self._handle: ServerGoalHandle | None = None
         self._done: Future | None = None

@@ -226,11 +226,14 @@ def check_bundle(folder: Path, config: Config) -> PolicySpec:
             f"{where}: the policy looks at object {missing[0]!r}, "
             f"task {task.name} finds only {known}."
         )
-    if config.method.name == "tmrl":
-        needs = {"action_noise", "context_timestep"} - set(spec.capabilities)
+    if config.method.learns:
+        wanted = {"action_noise"} | (
+            {"context_timestep"} if config.method.name == "tmrl" else set()
+        )
+        needs = wanted - set(spec.capabilities)
         if needs:
             raise BundleError(
-                f"{where}: method tmrl needs a policy that takes {sorted(needs)}; "
+                f"{where}: method {config.method.name} needs a policy that takes {sorted(needs)}; "
                 "use method=base or another bundle."
             )
     return spec

@@ -46,7 +46,7 @@ def plan(config: Config, kind: Kind = "finetune") -> list[PhasePlan]:
     if kind == "deploy":
         phases = [PhasePlan(Phase.OTHER, session.evaluation_episodes, method, False, True)]
     elif kind == "collect":
-        acting = "base" if method == "tmrl" else method
+        acting = "base" if config.method.learns else method
         phases = [PhasePlan(Phase.COLLECT, session.train_episodes, acting, False, False)]
     else:
         count = session.evaluation_episodes

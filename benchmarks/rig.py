@@ -1,0 +1,387 @@
+"""The job without ROS: arm, gate, policy and learner in one process, one call per episode.
+
+For questions about learning, where transport does not matter and many seeds do: about five times
+as many episodes per minute as the graph. The parts are the graph's own (gate, acting policy,
+learner core, scripted demonstrator, perception if asked for); only homing is replaced by putting
+the arm back, for the time that it would take.
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from tmrl_ros.core.config import Config
+from tmrl_ros.core.types import (
+    Chunk,
+    ChunkResult,
+    ChunkSource,
+    Episode,
+    EpisodeOutcome,
+    EpisodeState,
+    Float32Array,
+    FloatArray,
+    Outcome,
+    Phase,
+    Pose,
+    Reward,
+    RobotSample,
+    Target,
+)
+from tmrl_ros.data.bag_reader import Piece
+from tmrl_ros.data.dataset import Demonstration, Trajectory
+from tmrl_ros.learning.acting import ActingPolicy
+from tmrl_ros.learning.core import LearnerCore
+from tmrl_ros.perception.perceiver import Perceiver
+from tmrl_ros.perception.synchroniser import Bundle, Frame
+from tmrl_ros.policies.context import feature_size
+from tmrl_ros.policies.policy import ChunkPolicy
+from tmrl_ros.policies.scripted import ScriptedDemonstrator
+from tmrl_ros.robots.simulated_franka import SimulatedFranka
+from tmrl_ros.safety.gate import Gate
+from tmrl_ros.session.homing import LIFT_M, OPEN_ROWS, SETTLE_ROWS, straight_line
+from tmrl_ros.session.seeds import episode_id, episode_seed
+
+OBJECT_NOISE_M = 0.002
+"""Standard deviation of object positions when no pictures are taken, about what perception has."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """One episode: how it ended, what it cost, and every message the learner would have seen."""
+
+    outcome: EpisodeOutcome
+    decisions: int
+    robot_seconds: float
+    reason: str
+    pieces: tuple[Piece, ...] = ()
+    t_context: tuple[float, ...] = ()
+
+
+@dataclass
+class Seen:
+    """What one episode of demonstrations leaves: per decision, and per control step."""
+
+    objects: list[FloatArray] = field(default_factory=list)
+    states: list[Float32Array] = field(default_factory=list)
+    rows: list[int] = field(default_factory=list)
+    samples: list[RobotSample] = field(default_factory=list)
+    targets: list[Target] = field(default_factory=list)
+
+
+class Rig:
+    """A simulated cell behind a gate.
+
+    Args:
+        config: As for a session.
+        pictures: Take pictures and run perception, instead of adding noise to the truth.
+    """
+
+    def __init__(self, config: Config, *, pictures: bool = False) -> None:
+        self.config = config
+        self.arm = SimulatedFranka(config)
+        self._perceiver = Perceiver(config) if pictures else None
+        self._names = tuple(item.name for item in config.task.objects)
+        self._rng = np.random.default_rng(0)
+        self._sequence = 0
+
+    def run(
+        self,
+        actor: ActingPolicy,
+        phase: Phase,
+        index: int,
+        *,
+        method: str = "tmrl",
+        deterministic: bool = False,
+    ) -> Result:
+        """One episode of a policy."""
+        session_seed = self.config.session.seed
+        seed = episode_seed(session_seed, phase, index)
+        reset_s = self._reset(seed)
+        actor.begin_episode(index=index, seed=seed, method=method, deterministic=deterministic)
+        name = episode_id(phase, index)
+        task, action = self.config.task, actor.policy.spec.action
+        pieces: list[Piece] = [self._event(name, index, phase, EpisodeState.RESETTING)]
+        t_context: list[float] = []
+        outcome, reason = EpisodeOutcome.NONE, ""
+        began = self.arm.stamp_ns
+        for decision in range(task.max_decisions + 1):
+            truth = self.arm.ground_truth()
+            sample = self.arm.sample()
+            self._sequence += 1
+            pieces.append(self._judge(name, decision, sample, truth.success, truth.failure))
+            if truth.success or truth.failure:
+                outcome = EpisodeOutcome.SUCCESS if truth.success else EpisodeOutcome.FAILURE
+            elif decision == task.max_decisions:
+                outcome = EpisodeOutcome.TIMEOUT
+            spec = actor.policy.spec.context
+            objects = spec.select_objects(self._names, self._objects(sample).astype(np.float32))
+            made = actor.decide(spec.context(task.prompt, objects, self._state(sample)))
+            chunk = self._chunk(name, decision, sample, made.actions, ChunkSource.POLICY)
+            chunk = replace(
+                chunk,
+                features=made.features,
+                z=made.z,
+                t_context=made.t_context,
+                actor=made.actor,
+                parameters_version=made.parameters_version,
+                execute_steps=0 if outcome else action.execute_steps,
+            )
+            pieces.append(chunk)
+            if outcome:
+                break
+            t_context.append(made.t_context)
+            done, _ = self._execute(chunk)
+            pieces.append(done)
+            if done.result is not ChunkResult.EXECUTED:
+                outcome, reason = EpisodeOutcome.FAILURE, done.reason
+                decision += 1
+                break
+        robot_s = reset_s + (self.arm.stamp_ns - began) / 1e9
+        ended = replace(
+            self._event(name, index, phase, EpisodeState.ENDED),
+            outcome=outcome,
+            reason=reason,
+            decisions=decision,
+        )
+        pieces.append(ended)
+        return Result(outcome, decision, robot_s, reason, tuple(pieces), tuple(t_context))
+
+    def demonstrate(self, seed: int, prompt: str, wanted: str) -> Demonstration | None:
+        """One scripted demonstration; None when it failed."""
+        task = self.config.task.model_copy(update={"wanted_object": wanted, "prompt": prompt})
+        scripted = ScriptedDemonstrator(task, self.config.robot.gripper_max_width_m)
+        self._reset(seed, region="demo")
+        scripted.begin_episode(seed)
+        seen = Seen()
+        success = False
+        for decision in range(task.demonstration.max_decisions + 1):
+            sample = self.arm.sample()
+            objects = self._objects(sample)
+            seen.objects.append(objects)
+            seen.states.append(self._state(sample))
+            truth = self.arm.ground_truth()
+            held_up = float(truth.object_positions[wanted][2]) > 0.10 and wanted in truth.held
+            if held_up:
+                success = True
+                break
+            named = dict(zip(self._names, objects, strict=True))
+            rows = scripted.actions(sample.ee_pose.position, sample.gripper_width_m, named)
+            chunk = self._chunk("demo", decision, sample, rows, ChunkSource.HUMAN)
+            chunk = replace(chunk, execute_steps=len(rows))
+            done, passed = self._execute(chunk)
+            seen.rows.append(len(rows))
+            seen.samples += [item[0] for item in passed]
+            seen.targets += [item[1] for item in passed]
+            if done.result is not ChunkResult.EXECUTED:
+                return None
+        if not success:
+            return None
+        return self._demonstration(seen, prompt)
+
+    def _demonstration(self, seen: Seen, prompt: str) -> Demonstration:
+        rows = len(seen.rows)
+        track = Trajectory(
+            stamp_ns=np.array([s.stamp_ns for s in seen.samples], np.int64),
+            ee_positions=np.array([s.ee_pose.position for s in seen.samples]),
+            ee_quaternions=np.array([s.ee_pose.quaternion for s in seen.samples]),
+            gripper_width_m=np.array([s.gripper_width_m for s in seen.samples]),
+            target_stamp_ns=np.array([s.stamp_ns for s in seen.samples], np.int64),
+            target_positions=np.array([t.pose.position for t in seen.targets]),
+            target_quaternions=np.array([t.pose.quaternion for t in seen.targets]),
+            target_gripper_width_m=np.array([t.gripper_width_m for t in seen.targets]),
+        )
+        return Demonstration(
+            episode_id="demo",
+            outcome=EpisodeOutcome.SUCCESS,
+            prompt=prompt,
+            object_names=self._names,
+            sequence=np.arange(rows),
+            state=np.stack(seen.states[:rows]),
+            objects=np.stack(seen.objects[:rows]).astype(np.float32),
+            visible=np.ones((rows, len(self._names)), bool),
+            actions=np.zeros((rows, 1, 4), np.float32),
+            execute_steps=np.array(seen.rows, np.int64),
+            trajectory=track,
+        )
+
+    def _reset(self, seed: int, region: str = "start") -> float:
+        """Objects and arm back; returns the robot seconds that this takes."""
+        here = self.arm.sample().ee_pose.position
+        home = np.array(self.config.task.home_position_m)
+        up = here + [0.0, 0.0, LIFT_M]
+        rate_hz = self.config.robot.control_rate_hz
+        rows = len(straight_line(here, up, rate_hz, 400)) + len(
+            straight_line(up, home, rate_hz, 400)
+        )
+        self.arm._cell.reset_scene(seed, region=region, home_arm=True)  # type: ignore[arg-type]
+        self.arm._pictures.clear()
+        self.arm._follow_measured()
+        self.arm._width_m = self.config.robot.gripper_max_width_m
+        if self._perceiver is not None:
+            self._perceiver.forget()
+        self._rng = np.random.default_rng(seed)
+        self._gate = Gate(self.config.safety, self.config.robot)
+        self._gate.on_state(self.arm.sample(), 0.0)
+        open_now, why = self._gate.on_reset(0.0)
+        if not open_now:
+            raise RuntimeError(why)
+        return (rows + OPEN_ROWS + SETTLE_ROWS) / rate_hz + self.config.task.scene_reset_s
+
+    def _execute(self, chunk: Chunk) -> tuple[Outcome, list[tuple[RobotSample, Target]]]:
+        """Pass a chunk through the gate to its end; also every state with the target after it."""
+        passed: list[tuple[RobotSample, Target]] = []
+        sample = self.arm.sample()
+        effects = self._gate.on_chunk(chunk, 0.0)
+        while True:
+            for effect in effects:
+                if isinstance(effect, Outcome):
+                    return effect, passed
+            targets = [effect for effect in effects if isinstance(effect, Target)]
+            if not targets:
+                raise RuntimeError("the gate neither sends a target nor ends the chunk")
+            passed.append((sample, targets[-1]))
+            self.arm.accept(targets[-1])
+            self.arm.advance()
+            sample = self.arm.sample()
+            effects = self._gate.on_state(sample, 0.0)
+
+    def _objects(self, sample: RobotSample) -> FloatArray:
+        if self._perceiver is None:
+            truth = self.arm.ground_truth().object_positions
+            found = np.array([truth[name] for name in self._names])
+            return found + self._rng.normal(0.0, OBJECT_NOISE_M, found.shape)
+        frames = {
+            item.camera: Frame(
+                item.stamp_ns, item.color, item.depth_mm, item.intrinsics, sample.ee_pose
+            )
+            for item in self.arm.take_pictures()
+        }
+        percept = self._perceiver.perceive(Bundle(sample, frames))
+        return np.array([item.position for item in percept.sightings])
+
+    def _state(self, sample: RobotSample) -> Float32Array:
+        opening = sample.gripper_width_m / self.config.robot.gripper_max_width_m
+        return np.array([*sample.ee_pose.position, min(max(opening, 0.0), 1.0)], np.float32)
+
+    def _chunk(
+        self,
+        name: str,
+        decision: int,
+        sample: RobotSample,
+        actions: FloatArray,
+        source: ChunkSource,
+    ) -> Chunk:
+        return Chunk(
+            stamp_ns=sample.stamp_ns,
+            sequence=self._sequence,
+            episode_id=name,
+            decision=decision,
+            source=source,
+            action_space="cartesian_relative",
+            reference_pose=Pose(sample.ee_pose.position, sample.ee_pose.quaternion),
+            orientation=np.array(self.config.task.orientation_xyzw),
+            actions=actions,
+            execute_steps=len(actions),
+            control_rate_hz=self.config.robot.control_rate_hz,
+            frame_id=self.config.robot.base_frame,
+        )
+
+    def _judge(
+        self, name: str, decision: int, sample: RobotSample, success: bool, failure: bool
+    ) -> Reward:
+        return Reward(
+            stamp_ns=sample.stamp_ns,
+            sequence=self._sequence,
+            episode_id=name,
+            decision=decision,
+            valid=True,
+            progress=0.0,
+            success_probability=float(success),
+            success=success,
+            failure=failure,
+        )
+
+    def _event(self, name: str, index: int, phase: Phase, state: EpisodeState) -> Episode:
+        task = self.config.task
+        return Episode(
+            stamp_ns=self.arm.stamp_ns,
+            episode_id=name,
+            index=index,
+            phase=phase,
+            state=state,
+            outcome=EpisodeOutcome.NONE,
+            reason="",
+            seed=0,
+            task=task.name,
+            prompt=task.prompt,
+            method=self.config.method.name,
+            learn=phase is Phase.TRAIN,
+            deterministic=phase is not Phase.TRAIN,
+            max_decisions=task.max_decisions,
+            decisions=0,
+            robot_seconds=0.0,
+        )
+
+
+@dataclass(frozen=True)
+class Point:
+    """State of a run after `episodes` episodes."""
+
+    episodes: int
+    robot_minutes: float
+    train_rate: float
+    rate: float | None
+
+
+class Trial:
+    """One fine-tuning run."""
+
+    def __init__(self, rig: Rig, policy: ChunkPolicy) -> None:
+        self.rig = rig
+        method = rig.config.method
+        features = feature_size(policy.spec.context)
+        self.core = LearnerCore(
+            method, features, policy.z_size, rig.config.session.seed, Path(tempfile.gettempdir())
+        )
+        self.actor = ActingPolicy(policy, method)
+        self.robot_seconds = 0.0
+        self.outcomes: list[bool] = []
+        self._waiting: list[tuple[Piece, ...]] = []
+
+    def evaluate(self, episodes: int, method: str = "tmrl") -> float:
+        """Success rate of the deterministic actor (or base policy) on the evaluation starts."""
+        good = 0
+        for index in range(episodes):
+            result = self.rig.run(
+                self.actor, Phase.EVALUATE_AFTER, index, method=method, deterministic=True
+            )
+            good += result.outcome is EpisodeOutcome.SUCCESS
+        return good / max(episodes, 1)
+
+    def train(self, episodes: int, every: int, evaluations: int) -> Iterator[Point]:
+        """Train; a point with an evaluation every `every` episodes."""
+        for index in range(len(self.outcomes), len(self.outcomes) + episodes):
+            if self.core.progress.version and self.actor.version != self.core.progress.version:
+                weights = self.core.weights()
+                self.actor.install(weights.data, weights.metadata_json, weights.version)
+            result = self.rig.run(self.actor, Phase.TRAIN, index)
+            self.robot_seconds += result.robot_seconds
+            self.outcomes.append(result.outcome is EpisodeOutcome.SUCCESS)
+            for piece in result.pieces:
+                self.core.on_piece(piece)
+            while self.core.updates_owed >= 1 or self.core._queue or self.core._current:
+                if self.core.work(math.inf) is not None and not self.core._queue:
+                    break
+            if (index + 1) % every == 0:
+                if self.core.progress.version and self.actor.version != self.core.progress.version:
+                    weights = self.core.weights()
+                    self.actor.install(weights.data, weights.metadata_json, weights.version)
+                rate = self.evaluate(evaluations)
+                recent = self.outcomes[-every:]
+                yield Point(index + 1, self.robot_seconds / 60, sum(recent) / len(recent), rate)
