@@ -364,24 +364,25 @@ class Trial:
             good += result.outcome is EpisodeOutcome.SUCCESS
         return good / max(episodes, 1)
 
+    def install(self) -> None:
+        """Act with the newest weights from now on."""
+        if self.core.progress.version and self.actor.version != self.core.progress.version:
+            weights = self.core.weights()
+            self.actor.install(weights.data, weights.metadata_json, weights.version)
+
     def train(self, episodes: int, every: int, evaluations: int) -> Iterator[Point]:
-        """Train; a point with an evaluation every `every` episodes."""
+        """Train; a point, with an evaluation if wanted, after every `every` episodes."""
         for index in range(len(self.outcomes), len(self.outcomes) + episodes):
-            if self.core.progress.version and self.actor.version != self.core.progress.version:
-                weights = self.core.weights()
-                self.actor.install(weights.data, weights.metadata_json, weights.version)
+            self.install()
             result = self.rig.run(self.actor, Phase.TRAIN, index)
             self.robot_seconds += result.robot_seconds
             self.outcomes.append(result.outcome is EpisodeOutcome.SUCCESS)
             for piece in result.pieces:
                 self.core.on_piece(piece)
-            while self.core.updates_owed >= 1 or self.core._queue or self.core._current:
-                if self.core.work(math.inf) is not None and not self.core._queue:
-                    break
+            while self.core.work(math.inf) is not None:
+                pass
             if (index + 1) % every == 0:
-                if self.core.progress.version and self.actor.version != self.core.progress.version:
-                    weights = self.core.weights()
-                    self.actor.install(weights.data, weights.metadata_json, weights.version)
-                rate = self.evaluate(evaluations)
+                self.install()
+                rate = self.evaluate(evaluations) if evaluations else None
                 recent = self.outcomes[-every:]
                 yield Point(index + 1, self.robot_seconds / 60, sum(recent) / len(recent), rate)
