@@ -87,8 +87,9 @@ class Page:
         )
 
     def open(self, url: str) -> None:
-        """Go to an address."""
+        """Go to an address and wait until its page is there."""
         self.ask("Page.navigate", url=url)
+        self.until("location.protocol == 'http:' && document.readyState == 'complete'", url)
 
     def evaluate(self, expression: str) -> object:
         """Value of a JavaScript expression."""
@@ -103,13 +104,12 @@ class Page:
         words = json.dumps(selector)
         return str(self.evaluate(f"document.querySelector({words})?.textContent ?? ''"))
 
-    def until(self, expression: str, what: str) -> object:
+    def until(self, expression: str, what: str) -> None:
         """Wait until a JavaScript expression is true."""
         deadline = time.monotonic() + PATIENCE_S
-        while not (found := self.evaluate(expression)):
+        while not self.evaluate(f"Boolean({expression})"):
             assert time.monotonic() < deadline, f"waited in vain for {what}"
             time.sleep(0.02)
-        return found
 
     def click(self, selector: str) -> None:
         """Press and release the mouse in the middle of an element, as a hand would."""
