@@ -97,8 +97,9 @@ class DemonstrationConfig(Section):
     noise_memory: float = Field(
         0.0, ge=0, lt=1, description="correlation of that error from one control step to the next"
     )
+    noise_near: float = Field(0.15, ge=0, le=1, description="share of it left at the object")
     detour_m: float = Field(0.0, ge=0, le=0.5, description="first waypoint, to the side")
-    miss: float = Field(0.0, ge=0, le=1, description="share whose first grasp goes beside it")
+    miss: float = Field(0.0, ge=0, le=1, description="chance that a grasp goes beside it")
     execute_steps: int = Field(3, ge=1, le=40)
     max_decisions: int = Field(40, ge=1)
 
