@@ -97,9 +97,8 @@ class DemonstrationConfig(Section):
     noise_memory: float = Field(
         0.0, ge=0, lt=1, description="correlation of that error from one control step to the next"
     )
-    noise_near: float = Field(0.15, ge=0, le=1, description="share of it left at the object")
     detour_m: float = Field(0.0, ge=0, le=0.5, description="first waypoint, to the side")
-    miss: float = Field(0.0, ge=0, le=1, description="chance that a grasp goes beside it")
+    miss: float = Field(0.0, ge=0, le=1, description="share whose first grasp goes beside it")
     execute_steps: int = Field(3, ge=1, le=40)
     max_decisions: int = Field(40, ge=1)
 
@@ -231,7 +230,7 @@ class MethodConfig(Section):
     initial_temperature: float = Field(0.01, gt=0)
     z_bound: float = Field(1.5, gt=0, le=5)
     warmup_z_std: float = Field(0.5, gt=0, le=3, description="of the repeated noise in warm-up")
-    success_fraction: float = Field(0.25, ge=0, le=1, description="of a batch from successes")
+    success_fraction: float = Field(0.5, ge=0, le=1, description="of a batch from successes")
     held_exploration: float = Field(
         0.5, ge=0, le=1, description="share of the exploration noise's variance held all episode"
     )

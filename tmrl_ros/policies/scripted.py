@@ -32,7 +32,6 @@ class ScriptedDemonstrator:
             memory=self._settings.noise_memory,
             accumulate=True,
             detour_m=self._settings.detour_m,
-            near=self._settings.noise_near,
             miss=self._settings.miss,
         )
         rng = np.random.default_rng(seed)

@@ -17,14 +17,12 @@ MAX_STEP_M = 0.022
 """Largest move of the clean target per control step: 0.44 m/s at 20 Hz."""
 STEP_CHANGE_M = 0.006
 """Largest change of that move from one step to the next (2.4 m/s^2)."""
-NOISY_STEP_M = 0.029
-"""Largest move of the target with noise on it: below 0.6 m/s."""
+NOISY_STEP_M = 0.0248
+"""Largest move of the target with noise on it: below 0.5 m/s."""
 HOVER_M, CARRY_M = 0.09, 0.13
 LOWEST_M = 0.014
-CLOSE_ENOUGH_M = 0.006
-MISS_M = np.array([0.13, 0.24])
+MISS_M = np.array([0.10, 0.20])
 """How far beside the object a missed grasp is aimed at most, in x and y."""
-MOST_MISSES = 2
 CLEAR_M = np.array([0.045, 0.09])
 """Aimed at least this far beside it, in x or in y, no finger comes down on the object."""
 
@@ -41,10 +39,8 @@ class ActionNoise:
         accumulate: Whether the target wanders off with the error, as a person's hand does, rather
             than returning to the clean path by itself; `sigma_m` is then an error per step.
         until_close: Whether it vanishes near the grasp, so that demonstrations still succeed.
-        near: Share of it that is left at the object, with `until_close`.
-        miss: Probability that a grasp is aimed beside the object, at most `MOST_MISSES` times. It
-            closes on nothing and is tried again: demonstrations then show grasps in places where
-            the object never is, and what to do after a miss.
+        miss: Probability that the first grasp is aimed beside the object. It closes on nothing and
+            is tried again, so that demonstrations show what to do after a miss.
     """
 
     sigma_m: float = 0.008
@@ -52,7 +48,6 @@ class ActionNoise:
     until_close: bool = True
     accumulate: bool = False
     detour_m: float = 0.0
-    near: float = 0.15
     miss: float = 0.0
 
 
@@ -90,11 +85,9 @@ class ScriptedExpert:
             self.phase = Phase.DETOUR
             reach = noise.detour_m * np.array([0.5, 1.0, 0.5])
             self._waypoint = self._waypoint + rng.uniform(-reach, [*reach[:2], 0.0])
-        self._close_enough_m = CLOSE_ENOUGH_M
-        if noise is not None:  # a hand that trembles cannot wait until it is exact
-            self._close_enough_m += (noise.near if noise.until_close else 1.0) * noise.sigma_m
-        self._misses = 0
-        self._aim_error = self._draw_aim_error()
+        self._aim_error = np.zeros(3)
+        if noise is not None and rng.random() < noise.miss:
+            self._aim_error = _beside(rng)
         self._phase_steps = 0
         self._grasp_xy = np.zeros(2)
         self._command: Array | None = None
@@ -146,7 +139,7 @@ class ScriptedExpert:
             sideways_m = float(np.hypot(*(position[:2] - ee[:2])))
             # Come down along a funnel: high while far to the side, on the object when above it.
             height_m = float(np.clip(2.5 * (sideways_m - 0.008), 0.0, HOVER_M))
-            if float(np.linalg.norm(position - ee)) < self._close_enough_m:
+            if float(np.linalg.norm(position - ee)) < 0.007:
                 self.phase = Phase.CLOSE
             return position + [0.0, 0.0, height_m], OPEN_M
         if self.phase is Phase.CLOSE:
@@ -154,7 +147,7 @@ class ScriptedExpert:
                 self.phase = Phase.RAISE
                 self._grasp_xy = ee[:2].copy()
             elif self._phase_steps > 14:
-                self._aim_error = self._draw_aim_error()
+                self._aim_error = np.zeros(3)
                 self.phase = Phase.REACH
             assert self._command is not None
             return self._command, CLOSED_M
@@ -162,14 +155,6 @@ class ScriptedExpert:
             self.phase = Phase.REACH
             return ee, OPEN_M
         return self._after_grasp(ee, position, truth)
-
-    def _draw_aim_error(self) -> Array:
-        """Where the next grasp is aimed, from the object (3,)."""
-        noise = self._noise
-        if noise is None or self._misses >= MOST_MISSES or self._rng.random() >= noise.miss:
-            return np.zeros(3)
-        self._misses += 1
-        return _beside(self._rng)
 
     def _after_grasp(self, ee: Array, position: Array, truth: GroundTruth) -> tuple[Array, float]:
         onto = self._task.onto
@@ -226,7 +211,7 @@ class ScriptedExpert:
         if noise.until_close:
             near = self.phase not in (Phase.REACH, Phase.DETOUR)
             distance_m = float(np.linalg.norm(goal - command))
-            scale = 0.15 if near else float(np.clip(distance_m / 0.05, noise.near, 1.0))
+            scale = 0.15 if near else float(np.clip(distance_m / 0.05, 0.15, 1.0))
         return command + scale * self._wander
 
 
