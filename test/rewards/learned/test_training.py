@@ -20,7 +20,7 @@ from tmrl_ros.rewards.learned.training import TrainingSettings, progress_loss, s
 from tmrl_ros.rewards.model import Calibration, JudgementError
 
 SETTINGS = TrainingSettings(
-    steps=200, videos_per_step=12, clips_per_step=48, pairs_per_step=20, learning_rate=2e-3
+    steps=400, videos_per_step=12, clips_per_step=48, pairs_per_step=20, learning_rate=2e-3
 )
 
 
@@ -65,7 +65,7 @@ def test_it_learns_a_task_and_its_opposite_from_pixels(network):
     assert figures["success_auprc"] > 0.9
     assert figures["with_rule"]["found"] > 0.8 * figures["with_rule"]["successes"]
     assert figures["kendall_tau_a"] > nothing["kendall_tau_a"] + 0.3
-    assert figures["wrong_instruction"]["margin"] > 0.1
+    assert figures["wrong_instruction"]["margin"] > 0.4
 
 
 def test_the_better_clip_is_preferred(network):
