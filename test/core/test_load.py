@@ -61,6 +61,21 @@ def test_a_task_brings_its_own_budget_and_the_command_line_overrides_it():
     assert load_config(["task=lift", "session.train_episodes=5"]).session.train_episodes == 5
 
 
+def test_a_task_brings_its_own_method_settings_and_the_command_line_overrides_them():
+    assert load_config(["task=lift"]).method.critics == 5
+    assert load_config(["task=lift", "method.critics=3"]).method.critics == 3
+    assert load_config(["task=pick_named"]).method.critics == 2
+
+
+def test_a_task_whose_method_is_no_settings_is_named(tmp_path):
+    mine = tmp_path / "mine.yaml"
+    text = (config_folder() / "tasks" / "pick_named.yaml").read_text()
+    mine.write_text(text + "method: dsrl\n")
+    said = mistake(f"task={mine}")
+    assert "mine.yaml" in said
+    assert "dsrl" in said
+
+
 def test_a_file_of_ones_own_is_named_by_its_path(tmp_path):
     mine = tmp_path / "mine.yaml"
     mine.write_text("name: base\nwarmup_episodes: 3\n")

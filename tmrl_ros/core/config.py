@@ -221,7 +221,7 @@ class MethodConfig(Section):
     updates_per_decision: float = Field(10.0, ge=0, le=100)
     batch_size: int = Field(128, ge=8, le=4096)
     hidden: int = Field(128, ge=16, le=2048)
-    critics: int = Field(5, ge=2, le=20)
+    critics: int = Field(2, ge=2, le=20)
     discount: float = Field(0.95, gt=0, lt=1, description="per decision")
     learning_rate: float = Field(1e-3, gt=0, le=0.1)
     actor_learning_rate: float = Field(3e-4, gt=0, le=0.1)
@@ -232,7 +232,7 @@ class MethodConfig(Section):
     warmup_z_std: float = Field(0.5, gt=0, le=3, description="of the repeated noise in warm-up")
     success_fraction: float = Field(0.5, ge=0, le=1, description="of a batch from successes")
     held_exploration: float = Field(
-        0.5, ge=0, le=1, description="share of the exploration noise's variance held all episode"
+        0.0, ge=0, le=1, description="share of the exploration noise's variance held all episode"
     )
     initial_t_context: float = Field(0.1, gt=0, lt=1, description="median of the actor's first t")
     capacity: int = Field(100_000, ge=100)

@@ -90,8 +90,14 @@ def load_config(overrides: Sequence[str] = (), *, folder: Path | None = None) ->
         raw[section], origin[section] = _read_section(folder, section, chosen.get(section, default))
         if Path(origin[section]).is_relative_to(folder):
             _resolve_bundle(section, raw[section], folder.parent)
-    task_session = raw["task"].pop("session", {})  # a task may carry its own training budget
-    raw["session"] = {**raw["session"], **task_session}
+    for section in ("session", "method"):  # a task may carry its own training budget and settings
+        own = raw["task"].pop(section, {})
+        if not isinstance(own, dict):
+            raise ConfigurationError(
+                f"{origin['task']}: {section} is {own!r}; it needs settings, one per line, such as "
+                f"`{section}: {{key: value}}`."
+            )
+        raw[section] = {**raw[section], **own}
     for section, key, value in values:
         target = raw[section]
         for part in key[:-1]:
