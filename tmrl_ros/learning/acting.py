@@ -152,8 +152,9 @@ class ActingPolicy:
         actions = self.policy.sample(
             context[None], noise[None], np.array([t], np.float32), self._eps[None]
         )[0]
-        version = self.version if self._mode == ACTOR else 0
-        return Decision(actions, features, z, t, self._mode, version)
+        learned = self._mode == ACTOR
+        actor, version = (self.method.name, self.version) if learned else (self._mode, 0)
+        return Decision(actions, features, z, t, actor, version)
 
     def _base_noise(self) -> Float32Array:
         """Noise as in training, drawn anew for every row (H, A): the frozen policy as it is."""

@@ -160,6 +160,7 @@ class RewardNode(ConfiguredNode):
             self._publish([a.reward(self._rule, now_s) for a in self._worker.answers()])
 
     def _publish(self, rewards: Iterable[Reward]) -> None:
+        self._recall()  # an answer may come before the first word on an episode
         for reward in rewards:
             self._agreement.on_estimate(reward)
             self._newest = reward
