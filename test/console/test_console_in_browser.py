@@ -141,6 +141,7 @@ def test_pause_holds_back_the_next_episode_until_start(page, witness):
     page.click("#pause")
     page.until("document.getElementById('waiting').textContent.includes('Paused')", "the pause")
     page.until("document.getElementById('pause').disabled", "the button to show it")
+    witness.look(0.5)  # what was sent before the pause and is still queued here
     witness.kinds.clear()
     witness.look(2.0)
     assert RobotTarget.KIND_TRACK not in witness.kinds

@@ -12,6 +12,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import (
     DurabilityPolicy,
     HistoryPolicy,
+    LivelinessPolicy,
     QoSCompatibility,
     QoSProfile,
     ReliabilityPolicy,
@@ -166,13 +167,15 @@ def test_reset_is_grey_unless_there_is_something_to_reset(viewer):
 
 @pytest.mark.parametrize("name", ["SUCCESS", "FAILURE"])
 def test_an_episode_is_labelled(viewer, graph, name):
-    before = [i for i, row in graph.outcomes().items() if row["labelled_by"] == "operator"]
+    before = {
+        i: r["outcome"] for i, r in graph.outcomes().items() if r["labelled_by"] == "operator"
+    }
     viewer.until_moving()
     viewer.mouse(name)
 
     def labelled():
-        rows = graph.outcomes()
-        return [r for i, r in rows.items() if r["labelled_by"] == "operator" and i not in before]
+        rows = {i: r for i, r in graph.outcomes().items() if r["labelled_by"] == "operator"}
+        return [r for i, r in rows.items() if before.get(i) != r["outcome"]]
 
     (row,) = viewer.until(labelled, "the label in the log")
     assert row["outcome"] == name.lower()
@@ -235,6 +238,7 @@ def test_every_display_has_the_qos_its_topic_needs(viewer):
         )
         profile = QoSProfile(
             depth=wanted["Depth"],
+            liveliness=LivelinessPolicy.AUTOMATIC,
             history=HistoryPolicy.KEEP_LAST,
             reliability=ReliabilityPolicy[wanted["Reliability Policy"].upper().replace(" ", "_")],
             durability=DurabilityPolicy[wanted["Durability Policy"].upper().replace(" ", "_")],
