@@ -52,7 +52,7 @@ def can_be_lost(session, line):
 
 @pytest.fixture(scope="module")
 def second(start, first):
-    """Resumed without a line of the log that its bag can give back; killed with everything in the middle of an episode."""
+    """Resumed without a line that its bag can give back; killed in the middle of an episode."""
     log = first.session / "episodes.jsonl"
     lines = log.read_text().splitlines(keepends=True)
     lost = next(line for line in reversed(lines) if can_be_lost(first.session, json.loads(line)))
