@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from pathlib import Path
 from typing import Annotated, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from pydantic import Field, model_validator
 
 from tmrl_ros.core.config import Config
 from tmrl_ros.core.errors import BundleError
+from tmrl_ros.data.bundle_folder import BundleFolder, BundleSpec, Strict
 from tmrl_ros.policies.context import ContextSpec
 from tmrl_ros.policies.flow import FlowPolicy, FlowSize
 
-SPEC_FILE, WEIGHTS_FILE = "policy.json", "model.safetensors"
+SPEC_FILE = "policy.json"
 Floats = Annotated[list[float], Field(min_length=1)]
-
-
-class Strict(BaseModel):
-    """Unknown keys and non-finite numbers are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class ActionSpec(Strict):
@@ -101,7 +92,7 @@ class TrainingRecord(Strict):
     prompts: list[str]
 
 
-class PolicySpec(Strict):
+class PolicySpec(BundleSpec):
     """The content of `policy.json`."""
 
     format: Literal[1] = 1
@@ -138,19 +129,18 @@ class PolicySpec(Strict):
             n.patch,
         )
 
-    def digest(self) -> str:
-        """Hash that names this policy in messages and reports."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
+
+FOLDER = BundleFolder(
+    "policy",
+    PolicySpec,
+    SPEC_FILE,
+    "make it with `tmrl pretrain` or name another with task.bundle=...",
+)
 
 
 def save_bundle(folder: Path, spec: PolicySpec, policy: FlowPolicy) -> PolicySpec:
     """Write a bundle; returns the spec with the weights' hash filled in."""
-    folder.mkdir(parents=True, exist_ok=True)
-    weights = {name: tensor.contiguous() for name, tensor in policy.state_dict().items()}
-    save_file(weights, folder / WEIGHTS_FILE)
-    spec = spec.model_copy(update={"weights_sha256": _sha256(folder / WEIGHTS_FILE)})
-    (folder / SPEC_FILE).write_text(json.dumps(spec.model_dump(), indent=1) + "\n")
-    return spec
+    return FOLDER.save(folder, spec, policy)
 
 
 def read_spec(folder: Path) -> PolicySpec:
@@ -159,24 +149,7 @@ def read_spec(folder: Path) -> PolicySpec:
     Raises:
         BundleError: A sentence that names the file and what is wrong with it.
     """
-    path = folder / SPEC_FILE
-    remake = "make it with `tmrl pretrain` or name another with task.bundle=..."
-    if not path.is_file():
-        raise BundleError(
-            f"There is no policy bundle at {folder} ({SPEC_FILE} is missing): {remake}."
-        )
-    try:
-        return PolicySpec.model_validate_json(path.read_text())
-    except (ValidationError, UnicodeDecodeError) as error:
-        first = (
-            error.errors()[0]
-            if isinstance(error, ValidationError)
-            else {"loc": (), "msg": str(error)}
-        )
-        key = ".".join(str(part) for part in first["loc"])
-        raise BundleError(
-            f"{path} is damaged ({key or 'content'}: {first['msg']}): {remake}."
-        ) from None
+    return FOLDER.read(folder)
 
 
 def load_bundle(folder: Path) -> tuple[PolicySpec, FlowPolicy]:
@@ -186,16 +159,9 @@ def load_bundle(folder: Path) -> tuple[PolicySpec, FlowPolicy]:
         BundleError: A sentence that names the file and what is wrong with it.
     """
     spec = read_spec(folder)
-    path = _intact_weights(folder, spec)
     policy = FlowPolicy(spec.flow_size, torch.from_numpy(spec.context.smoothed_mask()))
-    try:
-        policy.load_state_dict(load_file(path))
-    except (SafetensorError, RuntimeError) as error:
-        first = str(error).strip().splitlines()[0]
-        raise BundleError(
-            f"{path} does not hold the network that {SPEC_FILE} describes ({first})."
-        ) from None
-    return spec, policy.eval().requires_grad_(False)
+    FOLDER.load_weights(folder, spec.weights_sha256, policy)
+    return spec, policy
 
 
 def check_bundle(folder: Path, config: Config) -> PolicySpec:
@@ -206,7 +172,7 @@ def check_bundle(folder: Path, config: Config) -> PolicySpec:
             configuration has.
     """
     spec = read_spec(folder)
-    _intact_weights(folder, spec)
+    FOLDER.intact_weights(folder, spec.weights_sha256)
     where = folder / SPEC_FILE
     robot, task = config.robot, config.task
     if spec.action.rate_hz != robot.control_rate_hz:
@@ -227,9 +193,9 @@ def check_bundle(folder: Path, config: Config) -> PolicySpec:
             f"task {task.name} finds only {known}."
         )
     if config.method.learns:
-        wanted = {"action_noise"} | (
-            {"context_timestep"} if config.method.name == "tmrl" else set()
-        )
+        wanted = {"action_noise"}
+        if config.method.first_t_context is not None:
+            wanted.add("context_timestep")
         needs = wanted - set(spec.capabilities)
         if needs:
             raise BundleError(
@@ -237,20 +203,3 @@ def check_bundle(folder: Path, config: Config) -> PolicySpec:
                 "use method=base or another bundle."
             )
     return spec
-
-
-def _intact_weights(folder: Path, spec: PolicySpec) -> Path:
-    path = folder / WEIGHTS_FILE
-    if not path.is_file():
-        raise BundleError(f"The policy bundle {folder} has no {WEIGHTS_FILE}: copy it again.")
-    found = _sha256(path)
-    if found != spec.weights_sha256:
-        raise BundleError(
-            f"{path} is damaged: its hash is {found[:12]}, {SPEC_FILE} says "
-            f"{spec.weights_sha256[:12]}. Copy it again."
-        )
-    return path
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

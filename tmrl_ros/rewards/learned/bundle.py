@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from pydantic import Field
 
-from tmrl_ros.core.errors import BundleError
+from tmrl_ros.data.bundle_folder import BundleFolder, BundleSpec, Strict
 from tmrl_ros.rewards.learned.model import ModelSize, RewardNetwork
 
-SPEC_FILE, WEIGHTS_FILE = "reward.json", "model.safetensors"
+SPEC_FILE = "reward.json"
 REMAKE = "make it with `tmrl reward train` or name another with reward.bundle=..."
-
-
-class Strict(BaseModel):
-    """Unknown keys and non-finite numbers are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class NetworkSpec(Strict):
@@ -71,7 +61,7 @@ class TrainingRecord(Strict):
     wall_s: float
 
 
-class RewardSpec(Strict):
+class RewardSpec(BundleSpec):
     """The content of `reward.json`."""
 
     format: Literal[1] = 1
@@ -86,9 +76,8 @@ class RewardSpec(Strict):
     training: TrainingRecord
     weights_sha256: str = ""
 
-    def digest(self) -> str:
-        """Hash that names this model in messages and reports."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
+
+FOLDER = BundleFolder("reward", RewardSpec, SPEC_FILE, REMAKE)
 
 
 def network_spec(size: ModelSize) -> NetworkSpec:
@@ -98,12 +87,7 @@ def network_spec(size: ModelSize) -> NetworkSpec:
 
 def save_bundle(folder: Path, spec: RewardSpec, network: RewardNetwork) -> RewardSpec:
     """Write a bundle; returns the spec with the weights' hash filled in."""
-    folder.mkdir(parents=True, exist_ok=True)
-    weights = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
-    save_file(weights, folder / WEIGHTS_FILE)
-    spec = spec.model_copy(update={"weights_sha256": _sha256(folder / WEIGHTS_FILE)})
-    (folder / SPEC_FILE).write_text(json.dumps(spec.model_dump(), indent=1) + "\n")
-    return spec
+    return FOLDER.save(folder, spec, network)
 
 
 def read_spec(folder: Path) -> RewardSpec:
@@ -112,21 +96,7 @@ def read_spec(folder: Path) -> RewardSpec:
     Raises:
         BundleError: A sentence that names the file and what is wrong with it.
     """
-    path = folder / SPEC_FILE
-    if not path.is_file():
-        raise BundleError(
-            f"There is no reward bundle at {folder} ({SPEC_FILE} is missing): {REMAKE}."
-        )
-    try:
-        return RewardSpec.model_validate_json(path.read_text())
-    except (ValidationError, UnicodeDecodeError) as error:
-        first: dict[str, Any] = {"loc": (), "msg": str(error)}
-        if isinstance(error, ValidationError):
-            first = dict(error.errors()[0])
-        key = ".".join(str(part) for part in first["loc"])
-        raise BundleError(
-            f"{path} is damaged ({key or 'content'}: {first['msg']}): {REMAKE}."
-        ) from None
+    return FOLDER.read(folder)
 
 
 def load_bundle(folder: Path) -> tuple[RewardSpec, RewardNetwork]:
@@ -136,24 +106,6 @@ def load_bundle(folder: Path) -> tuple[RewardSpec, RewardNetwork]:
         BundleError: A sentence that names the file and what is wrong with it.
     """
     spec = read_spec(folder)
-    path = folder / WEIGHTS_FILE
-    if not path.is_file():
-        raise BundleError(f"The reward bundle {folder} has no {WEIGHTS_FILE}: copy it again.")
-    if (found := _sha256(path)) != spec.weights_sha256:
-        raise BundleError(
-            f"{path} is damaged: its hash is {found[:12]}, {SPEC_FILE} says "
-            f"{spec.weights_sha256[:12]}. Copy it again."
-        )
     network = RewardNetwork(spec.network.size)
-    try:
-        network.load_state_dict(load_file(path))
-    except (SafetensorError, RuntimeError) as error:
-        first = str(error).strip().splitlines()[0]
-        raise BundleError(
-            f"{path} does not hold the network that {SPEC_FILE} describes ({first})."
-        ) from None
-    return spec, network.eval().requires_grad_(False)
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    FOLDER.load_weights(folder, spec.weights_sha256, network)
+    return spec, network
