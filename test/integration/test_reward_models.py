@@ -43,24 +43,29 @@ class Stage:
         self.other = Node("everybody_else")
         self.observations = self.other.create_publisher(Observation, topics.OBSERVATION, RELIABLE)
         self.episodes = self.other.create_publisher(EpisodeEvent, topics.EPISODE, EVENTS)
-        self.estimates, self.status = [], {}
+        self.estimates = []
         self.other.create_subscription(
             RewardEstimate, topics.REWARD, self.estimates.append, RELIABLE
         )
-        self.other.create_subscription(String, topics.REWARD_STATUS, self._on_status, LATCHED)
         self.executor = SingleThreadedExecutor()
         self.executor.add_node(self.other)
-        self.reward = None
         self.start()
 
     def start(self):
+        """Go on once the node is connected and has said its first status."""
         self.reward = RewardNode(config=self.config, backend=self.backend)
         self.executor.add_node(self.reward)
+        self.status = {}
+        # A subscription for each node: an old one may still hold what the last node said.
+        self.statuses = self.other.create_subscription(
+            String, topics.REWARD_STATUS, self._on_status, LATCHED
+        )
         self.until(
             lambda: (
                 self.observations.get_subscription_count()
                 and self.episodes.get_subscription_count()
                 and self.other.count_publishers(topics.REWARD)
+                and self.status
             ),
             "discovery",
         )
@@ -131,6 +136,7 @@ class Stage:
         self.reward.close()
         self.executor.remove_node(self.reward)
         self.reward.destroy_node()
+        self.other.destroy_subscription(self.statuses)
 
     def close(self):
         self.stop()
