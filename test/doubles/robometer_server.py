@@ -124,23 +124,22 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path != "/evaluate_batch_npy":
             self._answer(404, {"detail": "Not Found"})
             return
+        try:
+            samples = parse(self.headers["Content-Type"], body)
+        except (ValueError, KeyError) as error:
+            self._answer(422, {"detail": str(error)})
+            return
+        double.requests.append(samples)
         double.enter()
         try:
-            try:
-                samples = parse(self.headers["Content-Type"], body)
-            except (ValueError, KeyError) as error:
-                self._answer(422, {"detail": str(error)})
-                return
-            double.requests.append(samples)
             double.gate.wait(30.0)
-            self._evaluate(samples, double.faults.popleft() if double.faults else None)
+            fault = double.faults.popleft() if double.faults else None
+            answer = self._evaluate(samples, fault)
         finally:
-            double.leave()
+            double.leave()  # before the answer, upon which the client may ask again at once
+        self._reply(answer, fault)
 
     def _evaluate(self, samples, fault):
-        if isinstance(fault, int):
-            self._answer(fault, {"detail": "CUDA out of memory"})
-            return
         if fault == "slow":
             time.sleep(self.server_double.slow_s)
         progress = [[float(f[..., 0].mean()) / 255 for f in s["frames"]] for s in samples]
@@ -149,12 +148,16 @@ class _Handler(BaseHTTPRequestHandler):
             progress = [row[:4] for row in progress]
         if fault == "logits":
             progress = [[value * 20 - 10 for value in row] for row in progress]
-        answer = {
+        return {
             "outputs_preference": None,
             "outputs_progress": {"progress_pred": progress},
             "outputs_success": None if fault == "blind" else {"success_probs": success},
         }
-        if fault == "garbage":
+
+    def _reply(self, answer, fault):
+        if isinstance(fault, int):
+            self._answer(fault, {"detail": "CUDA out of memory"})
+        elif fault == "garbage":
             self._send(200, b"<html>proxy error</html>")
         elif fault == "cut":
             self._send(200, json.dumps(answer).encode(), cut=True)
