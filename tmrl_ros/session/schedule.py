@@ -13,7 +13,6 @@ from tmrl_ros.session.runner import Goal
 from tmrl_ros.session.seeds import PHASE_NAMES
 from tmrl_ros.session.statistics import success_rate
 
-NOT_LEARNING = ("base", "scripted")
 Kind = Literal["finetune", "deploy", "collect"]
 
 
@@ -52,7 +51,7 @@ def plan(config: Config, kind: Kind = "finetune") -> list[PhasePlan]:
         count = session.evaluation_episodes
         train = PhasePlan(
             Phase.TRAIN,
-            session.train_episodes if method not in NOT_LEARNING else 0,
+            session.train_episodes if config.method.learns else 0,
             method,
             learn=True,
             deterministic=False,
