@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 
 from tmrl_ros.core.types import Reward
 from tmrl_ros.data.bag_stream import BagError
+from tmrl_ros.data.episodes_log import write_json_atomic
 
 CHOICE_FILE = "relabelled.json"
 
@@ -53,7 +53,7 @@ def write_sidecar(bag: Path, sidecar: Sidecar) -> Path:
         "rewards": [_as_json(reward) for reward in sidecar.rewards],
     }
     path = sidecar_file(bag, sidecar.model_hash)
-    _write(path, values)
+    write_json_atomic(path, values)
     return path
 
 
@@ -84,7 +84,7 @@ def read_sidecar(bag: Path, model_hash: str) -> Sidecar | None:
 
 def choose(session: Path, model_hash: str) -> None:
     """Let the estimates of a model count for a session; an empty hash: the recorded ones."""
-    _write(session / CHOICE_FILE, {"model_hash": model_hash})
+    write_json_atomic(session / CHOICE_FILE, {"model_hash": model_hash})
 
 
 def chosen(session: Path) -> str:
@@ -114,18 +114,14 @@ def rewards_that_count(session: Path, bag: Path, recorded: Sequence[Reward]) -> 
 
 
 def _as_json(reward: Reward) -> dict[str, Any]:
-    """One estimate; a number that is not known is null."""
-
-    def number(value: float) -> float | None:
-        return value if math.isfinite(value) else None
-
+    """One estimate, without what is the same for all of an episode."""
     return {
         "stamp_ns": reward.stamp_ns,
         "sequence": reward.sequence,
         "decision": reward.decision,
         "valid": reward.valid,
-        "progress": number(reward.progress),
-        "success_probability": number(reward.success_probability),
+        "progress": reward.progress,
+        "success_probability": reward.success_probability,
         "success": reward.success,
         "failure": reward.failure,
         "error": reward.error,
@@ -134,7 +130,7 @@ def _as_json(reward: Reward) -> dict[str, Any]:
 
 
 def _from_json(values: dict[str, Any], episode_id: str, model: str, model_hash: str) -> Reward:
-    def number(value: float | None) -> float:
+    def number(value: float | None) -> float:  # one that is not known was written as null
         return math.nan if value is None else float(value)
 
     return Reward(
@@ -150,11 +146,5 @@ def _from_json(values: dict[str, Any], episode_id: str, model: str, model_hash: 
         error=str(values["error"]),
         model=str(model),
         model_hash=model_hash,
-        latency_ms=float(values["latency_ms"]),
+        latency_ms=number(values["latency_ms"]),
     )
-
-
-def _write(path: Path, values: dict[str, Any]) -> None:
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(values, indent=1) + "\n")
-    os.replace(temporary, path)
