@@ -85,3 +85,11 @@ def test_an_expert_that_loses_the_object_picks_it_up_again():
 def test_an_expert_for_an_object_that_is_not_there_is_refused():
     with pytest.raises(ValueError, match="no object 'purple'.*red"):
         expert("lift", target_object="purple")
+
+
+def test_an_expert_that_never_misses_draws_nothing_for_it():
+    rng, untouched = np.random.default_rng(3), np.random.default_rng(3)
+    expert("lift", rng=rng, noise=ActionNoise(detour_m=0.0, miss=0.0))
+    assert rng.random() == untouched.random()
+    expert("lift", rng=rng, noise=ActionNoise(detour_m=0.0, miss=0.8))
+    assert rng.random() != untouched.random()

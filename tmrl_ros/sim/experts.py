@@ -86,7 +86,8 @@ class ScriptedExpert:
             reach = noise.detour_m * np.array([0.5, 1.0, 0.5])
             self._waypoint = self._waypoint + rng.uniform(-reach, [*reach[:2], 0.0])
         self._aim_error = np.zeros(3)
-        if noise is not None and rng.random() < noise.miss:
+        # Drawn only where misses are wanted: elsewhere a recorded seed makes what it always made.
+        if noise is not None and noise.miss > 0 and rng.random() < noise.miss:
             self._aim_error = _beside(rng)
         self._phase_steps = 0
         self._grasp_xy = np.zeros(2)
