@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import Future
 
-from tmrl_ros.console.server import Answer
+from tmrl_ros.console.buttons import Answer
 from tmrl_ros.core.types import Episode, EpisodeOutcome, EpisodeState, Phase
 from tmrl_ros.session.records import EpisodeRecord
 

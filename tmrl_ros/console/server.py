@@ -17,11 +17,12 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from tmrl_ros.console.access import Access
+from tmrl_ros.console.buttons import Answer, Operator
 from tmrl_ros.console.lifeline import Lifeline
 from tmrl_ros.console.model import ConsoleModel
 from tmrl_ros.console.pictures import Pictures
@@ -52,33 +53,6 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What became of a command, in a sentence."""
-
-    success: bool
-    message: str
-
-
-class Operator(Protocol):
-    """The buttons. Every method returns at once; the answer comes with the future."""
-
-    def stop(self) -> Future[Answer]:
-        """Press the software stop."""
-
-    def reset(self) -> Future[Answer]:
-        """Release it."""
-
-    def start(self) -> Future[Answer]:
-        """Let episodes go on."""
-
-    def pause(self) -> Future[Answer]:
-        """Hold back further episodes."""
-
-    def label(self, outcome: str, episode: str) -> Future[Answer]:
-        """Say how an episode ended; "" is the running or else the latest one."""
 
 
 @dataclass

@@ -17,7 +17,7 @@ from std_srvs.srv import SetBool, Trigger
 
 from tmrl_msgs.action import RunEpisodes
 from tmrl_msgs.srv import LabelEpisode
-from tmrl_ros.console.server import Answer
+from tmrl_ros.console.buttons import Answer
 from tmrl_ros.core import topics
 from tmrl_ros.core.config import Config
 from tmrl_ros.core.types import EpisodeOutcome, Phase

@@ -24,8 +24,8 @@ from visualization_msgs.msg import (
 )
 
 from tmrl_msgs.msg import EpisodeEvent, SafetyState
+from tmrl_ros.console.buttons import Answer
 from tmrl_ros.console.label_target import LabelTarget
-from tmrl_ros.console.server import Answer
 from tmrl_ros.core import topics
 from tmrl_ros.core.config import Config
 from tmrl_ros.nodes.common import EVENTS, LATCHED, ConfiguredNode, run_node

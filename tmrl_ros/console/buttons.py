@@ -1,0 +1,34 @@
+"""What buttons ask for, on the page and in RViz alike, and what comes of a press."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What became of a command, in a sentence."""
+
+    success: bool
+    message: str
+
+
+class Operator(Protocol):
+    """The buttons. Every method returns at once; the answer comes with the future."""
+
+    def stop(self) -> Future[Answer]:
+        """Press the software stop."""
+
+    def reset(self) -> Future[Answer]:
+        """Release it."""
+
+    def start(self) -> Future[Answer]:
+        """Let episodes go on."""
+
+    def pause(self) -> Future[Answer]:
+        """Hold back further episodes."""
+
+    def label(self, outcome: str, episode: str) -> Future[Answer]:
+        """Say how an episode ended; "" is the running or else the latest one."""
