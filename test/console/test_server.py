@@ -19,7 +19,8 @@ from tmrl_ros.console.access import new_token
 from tmrl_ros.console.lifeline import Lifeline
 from tmrl_ros.console.model import ConsoleModel, SafetyReport
 from tmrl_ros.console.pictures import Pictures
-from tmrl_ros.console.server import Console, ConsoleServer
+from tmrl_ros.console.routes import Console
+from tmrl_ros.console.server import ConsoleServer
 from tmrl_ros.core.errors import OperatorError
 
 TOKEN = new_token()
@@ -200,7 +201,7 @@ def test_a_stop_passes_pages_that_do_not_read_their_pictures(served):
 
 
 def test_a_graph_that_does_not_answer_is_told(served, monkeypatch):
-    monkeypatch.setattr("tmrl_ros.console.server.ANSWER_S", 0.2)
+    monkeypatch.setattr("tmrl_ros.console.routes.ANSWER_S", 0.2)
     served.hand.answers = False
     reply, body = served.ask("POST", "/api/stop")
     assert reply.status == 409

@@ -1,77 +1,25 @@
-"""The console's web server: a page, its state over a socket, and buttons as plain requests.
+"""The console's web server: a thread with an event loop of its own that never waits for the node.
 
-It runs in a thread with an event loop of its own and never waits for the node. Buttons are `POST`
-requests, which a browser sends over other connections than the two sockets, so that a press of stop
-never queues behind pictures, however many pages are open.
+What it answers is in `routes`. It also watches the pages, and presses stop when the last is lost.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
-import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
-from aiohttp import WSCloseCode, WSMsgType, web
+from aiohttp import web
 
 from tmrl_ros.console.access import Access
-from tmrl_ros.console.buttons import Answer, Operator
-from tmrl_ros.console.lifeline import Lifeline
-from tmrl_ros.console.model import ConsoleModel
-from tmrl_ros.console.pictures import Pictures
+from tmrl_ros.console.routes import Console, Routes
 from tmrl_ros.core.errors import OperatorError
 
-PAGE = Path(__file__).parent / "page"
-FILES = {
-    "console.css": "text/css",
-    "console.js": "text/javascript",
-    "stop.js": "text/javascript",
-    "player.js": "text/javascript",
-    "uPlot.iife.min.js": "text/javascript",
-    "uPlot.min.css": "text/css",
-}
-STATE_PERIOD_S = 0.2
-PICTURE_PERIOD_S = 0.2
 LIFELINE_PERIOD_S = 0.05
-ANSWER_S = 3.0
-PLAYBACK_S = 60.0
 START_S = 10.0
-MAX_BODY_BYTES = 4096
-HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
-    "img-src 'self' blob: data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
-    "frame-ancestors 'none'",
-    "Cache-Control": "no-store",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-}
-
-
-@dataclass
-class Console:
-    """What the server serves.
-
-    Attributes:
-        model: State of the graph.
-        pictures: Camera pictures.
-        operator: The buttons.
-        lifeline: Presses stop when the last page is lost, if it is to.
-        bags: Folder of the session's bags.
-    """
-
-    model: ConsoleModel
-    pictures: Pictures
-    operator: Operator
-    lifeline: Lifeline
-    bags: Path
 
 
 class ConsoleServer:
@@ -100,11 +48,9 @@ class ConsoleServer:
         self._token = token
         self._say = say
         self._loop = asyncio.new_event_loop()
-        self._changed = asyncio.Event()
         self._ready: Future[int] = Future()
         self._stop = asyncio.Event()
-        self._sockets: set[web.WebSocketResponse] = set()
-        self._access = Access(token, address, 0)
+        self._routes = Routes(console, Access(token, address, 0))
         self._thread = threading.Thread(target=self._run, name="console server", daemon=True)
 
     def start(self) -> str:
@@ -127,11 +73,7 @@ class ConsoleServer:
     def wake(self) -> None:
         """Send the state now rather than at the next turn; from any thread."""
         with contextlib.suppress(RuntimeError):  # the loop is closed
-            self._loop.call_soon_threadsafe(self._wake)
-
-    def _wake(self) -> None:
-        self._changed.set()
-        self._changed = asyncio.Event()
+            self._loop.call_soon_threadsafe(self._routes.wake)
 
     # the thread
 
@@ -148,17 +90,16 @@ class ConsoleServer:
             self._loop.close()
 
     async def _serve(self) -> None:
-        runner = web.AppRunner(self._application(), access_log=None, shutdown_timeout=0.5)
+        runner = web.AppRunner(self._routes.application(), access_log=None, shutdown_timeout=0.5)
         await runner.setup()
         try:
             port = await self._listen(runner)
-            self._access = Access(self._token, self._address, port)
+            self._routes.access = Access(self._token, self._address, port)
             self._ready.set_result(port)
             watch = asyncio.create_task(self._watch_pages())
             await self._stop.wait()
             watch.cancel()
-            for socket in list(self._sockets):
-                await socket.close(code=WSCloseCode.GOING_AWAY)
+            await self._routes.close_sockets()
         finally:
             await runner.cleanup()
 
@@ -175,19 +116,6 @@ class ConsoleServer:
             "with session.console_port."
         )
 
-    def _application(self) -> web.Application:
-        app = web.Application(middlewares=[self._guard], client_max_size=MAX_BODY_BYTES)
-        app.router.add_get("/", self._index)
-        for name in FILES:
-            app.router.add_get(f"/{name}", self._file)
-        app.router.add_get("/alive", self._alive)
-        app.router.add_get("/api/state", self._state)
-        app.router.add_get("/api/pictures", self._picture_stream)
-        app.router.add_get("/api/log", self._log)
-        app.router.add_get("/api/episodes/{episode}", self._playback)
-        app.router.add_post("/api/{command}", self._command)
-        return app
-
     async def _watch_pages(self) -> None:
         """Press stop when the last page is lost and the configuration wants that."""
         while True:
@@ -195,159 +123,3 @@ class ConsoleServer:
             if self._console.lifeline.is_lost(time.monotonic()):
                 self._say("The last page of the console is lost: pressing the software stop.")
                 self._console.operator.stop()
-
-    # who may come in
-
-    @web.middleware
-    async def _guard(self, request: web.Request, handler: Any) -> web.StreamResponse:
-        refusal = self._access.refusal(request.headers)
-        if refusal:
-            return _refused(403, refusal)
-        needs_token = request.path == "/" or request.path.startswith("/api/")
-        if needs_token and not self._access.knows(_token_of(request)):
-            return _refused(401, "Open the console with the address that the terminal shows.")
-        response: web.StreamResponse = await handler(request)
-        if not response.prepared:
-            response.headers.update(HEADERS)
-        return response
-
-    # files
-
-    async def _index(self, _: web.Request) -> web.Response:
-        return _file(PAGE / "index.html", "text/html")
-
-    async def _file(self, request: web.Request) -> web.Response:
-        name = request.path.lstrip("/")
-        return _file(PAGE / name, FILES[name])
-
-    async def _alive(self, _: web.Request) -> web.Response:
-        return web.Response(text="console")
-
-    # what the page shows
-
-    async def _state(self, request: web.Request) -> web.WebSocketResponse:
-        """Send the state five times a second; hear the page's pulse and echo it."""
-        lifeline = self._console.lifeline
-        async with self._socket(request) as socket:
-            page = lifeline.join(time.monotonic())
-            sender = asyncio.create_task(self._send_state(socket))
-            try:
-                async for message in socket:
-                    if message.type is not WSMsgType.TEXT or len(message.data) > 100:
-                        break
-                    lifeline.hear(page, time.monotonic())
-                    await socket.send_str(json.dumps({"pulse": message.data}))
-            finally:
-                lifeline.leave(page)
-                sender.cancel()
-        return socket
-
-    async def _send_state(self, socket: web.WebSocketResponse) -> None:
-        with contextlib.suppress(ConnectionError):
-            while not socket.closed:
-                changed = self._changed
-                state = self._console.model.snapshot(time.monotonic())
-                await socket.send_str(json.dumps({"state": state}))
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(changed.wait(), STATE_PERIOD_S)
-
-    async def _picture_stream(self, request: web.Request) -> web.WebSocketResponse:
-        """Send every camera's newest picture: one byte of length, its name, the JPEG file."""
-        pictures, seen = self._console.pictures, dict[str, int]()
-        async with self._socket(request) as socket:
-            pictures.viewers += 1
-            try:
-                while not socket.closed:
-                    for camera, jpeg in pictures.newer(seen):
-                        name = camera.encode()
-                        await socket.send_bytes(bytes([len(name)]) + name + jpeg)
-                    with contextlib.suppress(TimeoutError):  # also notices that the page has gone
-                        await socket.receive(PICTURE_PERIOD_S)
-            except ConnectionError:
-                pass
-            finally:
-                pictures.viewers -= 1
-        return socket
-
-    @contextlib.asynccontextmanager
-    async def _socket(self, request: web.Request) -> AsyncIterator[web.WebSocketResponse]:
-        socket = web.WebSocketResponse(max_msg_size=MAX_BODY_BYTES, compress=False)
-        await socket.prepare(request)
-        self._sockets.add(socket)
-        try:
-            yield socket
-        finally:
-            self._sockets.discard(socket)
-
-    async def _log(self, _: web.Request) -> web.Response:
-        return web.json_response(self._console.model.log())
-
-    async def _playback(self, request: web.Request) -> web.Response:
-        name = request.match_info["episode"]
-        bag = self._console.bags / name
-        if Path(name).name != name or name.startswith(".") or not bag.is_dir():
-            return _refused(404, f"There is no recording of {name!r} in this session.")
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "tmrl_ros.console.playback", str(bag)),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-        )
-        try:
-            output, _ = await asyncio.wait_for(process.communicate(), PLAYBACK_S)
-        except TimeoutError:
-            return _refused(504, f"Reading the recording of {name} took too long.")
-        finally:
-            if process.returncode is None:
-                process.kill()
-        if process.returncode:
-            text = output.decode(errors="replace").strip()
-            return _refused(500, text or f"The recording of {name} cannot be read.")
-        return web.Response(body=output, content_type="application/json")
-
-    # buttons
-
-    async def _command(self, request: web.Request) -> web.Response:
-        press = self._buttons().get(request.match_info["command"])
-        if press is None:
-            return _refused(404, "There is no such button.")
-        try:
-            words = await request.json() if request.can_read_body else {}
-            pressed = press(words if isinstance(words, dict) else {})
-            answer = await asyncio.wait_for(asyncio.wrap_future(pressed), ANSWER_S)
-        except TimeoutError:
-            answer = Answer(False, f"No answer within {ANSWER_S:g} s: does the graph run?")
-        except (ValueError, KeyError) as error:
-            return _refused(400, f"The request is not understood: {error}.")
-        body = {"success": answer.success, "message": answer.message}
-        return web.json_response(body, status=200 if answer.success else 409)
-
-    def _buttons(self) -> dict[str, Callable[[Mapping[str, Any]], Future[Answer]]]:
-        operator = self._console.operator
-        return {
-            "stop": lambda _: operator.stop(),
-            "reset": lambda _: operator.reset(),
-            "start": lambda _: operator.start(),
-            "pause": lambda _: operator.pause(),
-            "label": lambda words: operator.label(
-                str(words["outcome"]), str(words.get("episode", ""))
-            ),
-        }
-
-
-def _token_of(request: web.Request) -> str:
-    """From the header for requests, from the address for the page and for sockets."""
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    if scheme == "Bearer":
-        return token
-    return request.query.get("token", "") if request.method == "GET" else ""
-
-
-def _file(path: Path, kind: str) -> web.Response:
-    return web.Response(body=path.read_bytes(), content_type=kind, charset="utf-8")
-
-
-def _refused(status: int, why: str) -> web.Response:
-    return web.json_response(
-        {"success": False, "message": why}, status=status, headers=dict(HEADERS)
-    )

@@ -33,7 +33,8 @@ from tmrl_ros.console.lifeline import Lifeline
 from tmrl_ros.console.model import ConsoleModel, SafetyReport
 from tmrl_ros.console.pictures import Pictures
 from tmrl_ros.console.playback import jpeg
-from tmrl_ros.console.server import Console, ConsoleServer
+from tmrl_ros.console.routes import Console
+from tmrl_ros.console.server import ConsoleServer
 from tmrl_ros.core import topics
 from tmrl_ros.core.config import Config
 from tmrl_ros.core.graph import nodes_for
