@@ -3,61 +3,19 @@
 from __future__ import annotations
 
 import os
-import time
 
 import pytest
-import rclpy
 from browser import Page, find_browser
 from graph import Graph
-from rclpy.executors import SingleThreadedExecutor
+from witness import Witness
 
 from tmrl_msgs.msg import RobotTarget, SafetyState
-from tmrl_ros.core import topics
-from tmrl_ros.nodes.common import LATCHED, RELIABLE
 
 pytestmark = pytest.mark.skipif(
     find_browser() is None,
     reason="no Chromium is installed (apt-get install chromium): the page is tested only in one",
 )
 SIGN = "document.getElementById('sign').className"
-PATIENCE_S = 180.0
-
-
-class Witness:
-    """Sees what really goes to the robot."""
-
-    def __init__(self):
-        rclpy.init()
-        self.node = rclpy.create_node("witness")
-        self.executor = SingleThreadedExecutor()
-        self.executor.add_node(self.node)
-        self.safety, self.kinds = SafetyState(), []
-        listen = self.node.create_subscription
-        listen(SafetyState, topics.SAFETY_STATE, self.on_safety, LATCHED)
-        listen(RobotTarget, topics.ROBOT_TARGET, lambda m: self.kinds.append(m.kind), RELIABLE)
-
-    def on_safety(self, msg):
-        self.safety = msg
-
-    def look(self, seconds):
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            self.executor.spin_once(timeout_sec=0.02)
-
-    def until(self, condition, what):
-        end = time.monotonic() + PATIENCE_S
-        while not condition():
-            assert time.monotonic() < end, f"waited in vain for {what}: {self.safety}"
-            self.executor.spin_once(timeout_sec=0.02)
-
-    def until_moving(self):
-        self.kinds.clear()
-        self.until(lambda: RobotTarget.KIND_TRACK in self.kinds, "motion")
-
-    def close(self):
-        self.executor.shutdown()
-        self.node.destroy_node()
-        rclpy.try_shutdown()
 
 
 @pytest.fixture(scope="module")

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
-import rclpy
 import yaml
 from graph import Graph
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import (
     DurabilityPolicy,
     HistoryPolicy,
@@ -26,25 +22,22 @@ from visualization_msgs.msg import (
     MarkerArray,
 )
 from visualization_msgs.srv import GetInteractiveMarkers
+from witness import Witness
 
 from tmrl_msgs.msg import RobotTarget, SafetyState
 from tmrl_ros.core import topics
 from tmrl_ros.core.load import config_folder, load_config
-from tmrl_ros.nodes.common import LATCHED, RELIABLE
+from tmrl_ros.nodes.common import RELIABLE
 
-PATIENCE_S = 180.0
 NAMES = {"STOP", "RESET", "START", "SUCCESS", "FAILURE"}
 
 
-class Viewer:
-    """Speaks the client's side of the protocol as RViz does."""
+class Viewer(Witness):
+    """Also speaks the client's side of the protocol as RViz does."""
 
     def __init__(self):
-        rclpy.init()
-        self.node = rclpy.create_node("viewer")
-        self.executor = SingleThreadedExecutor()
-        self.executor.add_node(self.node)
-        self.safety, self.kinds, self.updates, self.scene = SafetyState(), [], [], []
+        super().__init__("viewer")
+        self.updates, self.scene = [], []
         name, listen = topics.BUTTONS, self.node.create_subscription
         self.feedback = self.node.create_publisher(
             InteractiveMarkerFeedback, f"{name}/feedback", QoSProfile(depth=100)
@@ -52,19 +45,7 @@ class Viewer:
         self.get = self.node.create_client(GetInteractiveMarkers, f"{name}/get_interactive_markers")
         updates = QoSProfile(depth=100)
         listen(InteractiveMarkerUpdate, f"{name}/update", self.updates.append, updates)
-        listen(SafetyState, topics.SAFETY_STATE, self.on_safety, LATCHED)
-        listen(RobotTarget, topics.ROBOT_TARGET, lambda m: self.kinds.append(m.kind), RELIABLE)
         listen(MarkerArray, topics.SCENE_MARKERS, lambda m: self.scene.extend(m.markers), RELIABLE)
-
-    def on_safety(self, msg):
-        self.safety = msg
-
-    def until(self, condition, what):
-        end = time.monotonic() + PATIENCE_S
-        while not (found := condition()):
-            assert time.monotonic() < end, f"waited in vain for {what}: {self.safety}"
-            self.executor.spin_once(timeout_sec=0.02)
-        return found
 
     def markers(self):
         self.until(self.get.service_is_ready, "the service")
@@ -85,15 +66,6 @@ class Viewer:
         """The sentence above the buttons."""
         markers = self.markers()["words"].controls[0].markers
         return markers[0].text.replace("\n", " ") if markers else ""
-
-    def until_moving(self):
-        self.kinds.clear()
-        self.until(lambda: RobotTarget.KIND_TRACK in self.kinds, "motion")
-
-    def close(self):
-        self.executor.shutdown()
-        self.node.destroy_node()
-        rclpy.try_shutdown()
 
 
 @pytest.fixture(scope="module")
