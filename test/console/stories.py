@@ -4,30 +4,15 @@ from __future__ import annotations
 
 from concurrent.futures import Future
 
+from episode_events import event
+
 from tmrl_ros.console.buttons import Answer
-from tmrl_ros.core.types import Episode, EpisodeOutcome, EpisodeState, Phase
+from tmrl_ros.core.types import EpisodeOutcome, EpisodeState
 from tmrl_ros.session.records import EpisodeRecord
 
 
 def episode(name="train_000003", state=EpisodeState.RUNNING, outcome=EpisodeOutcome.NONE):
-    return Episode(
-        stamp_ns=0,
-        episode_id=name,
-        index=int(name[-6:]),
-        phase=Phase.TRAIN,
-        state=state,
-        outcome=outcome,
-        reason="",
-        seed=0,
-        task="lift",
-        prompt="lift the red cube",
-        method="tmrl",
-        learn=True,
-        deterministic=False,
-        max_decisions=12,
-        decisions=0,
-        robot_seconds=0.0,
-    )
+    return event(name, state, outcome, index=int(name[-6:]))
 
 
 def record(index, outcome="success", phase="train", attempt=0, **more):

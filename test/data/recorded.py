@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 
 import numpy as np
+from episode_events import event
 from rclpy.serialization import serialize_message
 from std_msgs.msg import Header
 
@@ -17,7 +18,6 @@ from tmrl_ros.core.types import (
     EpisodeOutcome,
     EpisodeState,
     Outcome,
-    Phase,
     Pose,
     Reward,
     RobotSample,
@@ -40,35 +40,6 @@ OBSERVATION = Topic("/observation", "tmrl_msgs/msg/Observation")
 ROBOT_STATE = Topic("/robot/state", "tmrl_msgs/msg/RobotState")
 ROBOT_TARGET = Topic("/robot/target", "tmrl_msgs/msg/RobotTarget")
 PARAMETERS = Topic("/policy/parameters", "tmrl_msgs/msg/PolicyParameters", latched=True)
-
-
-def event(
-    episode_id: str = "train_000000",
-    state: EpisodeState = EpisodeState.ENDED,
-    outcome: EpisodeOutcome = EpisodeOutcome.NONE,
-    decisions: int = 0,
-    labelled_by: str = "",
-    stamp_ns: int = 0,
-) -> Episode:
-    return Episode(
-        stamp_ns=stamp_ns,
-        episode_id=episode_id,
-        index=3,
-        phase=Phase.TRAIN,
-        state=state,
-        outcome=outcome,
-        reason="",
-        seed=7,
-        task="lift",
-        prompt="lift the red cube",
-        method="tmrl",
-        learn=True,
-        deterministic=False,
-        max_decisions=12,
-        decisions=decisions,
-        robot_seconds=4.5,
-        labelled_by=labelled_by,
-    )
 
 
 def chunk(

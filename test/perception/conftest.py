@@ -1,5 +1,8 @@
 """A simulated cell, and what perception makes of it without any ROS between."""
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -9,6 +12,7 @@ from tmrl_ros.perception.perceiver import Perceiver
 from tmrl_ros.perception.synchroniser import Bundle, Frame
 from tmrl_ros.sim import SimulatedCell
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
 CAMERAS = ("exterior", "wrist")
 
 

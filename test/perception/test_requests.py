@@ -4,36 +4,18 @@ import dataclasses
 
 import numpy as np
 import pytest
+from episode_events import event
 
 from tmrl_ros.core.types import (
     ChunkResult,
     ChunkSource,
-    Episode,
-    EpisodeOutcome,
     EpisodeState,
     Outcome,
     Phase,
 )
 from tmrl_ros.perception.requests import ObservationRequests, sequence_number
 
-EPISODE = Episode(
-    stamp_ns=1000,
-    episode_id="train_000007",
-    index=7,
-    phase=Phase.TRAIN,
-    state=EpisodeState.RUNNING,
-    outcome=EpisodeOutcome.NONE,
-    reason="",
-    seed=0,
-    task="lift",
-    prompt="lift the red cube",
-    method="tmrl",
-    learn=True,
-    deterministic=False,
-    max_decisions=3,
-    decisions=0,
-    robot_seconds=0.0,
-)
+EPISODE = event("train_000007", EpisodeState.RUNNING, stamp_ns=1000, index=7, max_decisions=3)
 
 
 def turn(requests, state, episode=EPISODE, newest_ns=0, now_s=0.0, **how):

@@ -1,12 +1,13 @@
 import json
 from dataclasses import replace
 
+import episode_events
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from tmrl_ros.core.types import Episode, EpisodeOutcome, EpisodeState, Phase, Reward
+from tmrl_ros.core.types import EpisodeOutcome, EpisodeState, Reward
 from tmrl_ros.rewards.agreement import Agreement, chance_of_at_most
 from tmrl_ros.rewards.labels_log import LABELS_FILE, LabelsLog
 from tmrl_ros.rewards.model import Calibration
@@ -24,26 +25,8 @@ def estimate(name, decision, probability, *, success=False, valid=True):
     return Reward(0, 0, name, decision, valid, 0.5, probability, success, False)
 
 
-def event(name, outcome=EpisodeOutcome.NONE, by="", state=EpisodeState.ENDED, decisions=3):
-    return Episode(
-        stamp_ns=0,
-        episode_id=name,
-        index=0,
-        phase=Phase.TRAIN,
-        state=state,
-        outcome=outcome,
-        reason="",
-        seed=0,
-        task="lift",
-        prompt="lift it",
-        method="tmrl",
-        learn=True,
-        deterministic=False,
-        max_decisions=12,
-        decisions=decisions,
-        robot_seconds=1.0,
-        labelled_by=by,
-    )
+def event(name, outcome=EpisodeOutcome.NONE, by="", state=EpisodeState.ENDED):
+    return episode_events.event(name, state, outcome, 3, by)
 
 
 def run(book, name, says, person=None, *, probability=None):

@@ -1,12 +1,12 @@
 from dataclasses import replace
 
+import episode_events
 import numpy as np
 from story import DOWN, HOME, NAME, PERIOD_NS, make_spec, outcome
 
 from tmrl_ros.core.types import (
     Chunk,
     ChunkSource,
-    Episode,
     EpisodeOutcome,
     EpisodeState,
     Pose,
@@ -18,25 +18,15 @@ BEGUN_NS = 80 * PERIOD_NS
 
 
 def event(state, stamp_ns=0, outcome=NONE, by="", robot_seconds=0.0):
-    spec = make_spec()
-    return Episode(
-        stamp_ns,
-        spec.episode_id,
-        spec.index,
-        spec.phase,
-        state,
-        outcome,
-        "",
-        spec.seed,
-        spec.task,
-        spec.prompt,
-        spec.method,
-        spec.learn,
-        spec.deterministic,
-        spec.max_decisions,
-        2,
-        robot_seconds,
-        by,
+    spec = vars(make_spec())
+    return episode_events.event(
+        state=state,
+        outcome=outcome,
+        decisions=2,
+        labelled_by=by,
+        stamp_ns=stamp_ns,
+        robot_seconds=robot_seconds,
+        **spec,
     )
 
 

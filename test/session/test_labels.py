@@ -1,7 +1,7 @@
+import episode_events
 import pytest
-from story import make_spec
 
-from tmrl_ros.core.types import Episode, EpisodeOutcome, EpisodeState, Phase
+from tmrl_ros.core.types import EpisodeOutcome, EpisodeState
 from tmrl_ros.session.labels import Labels
 from tmrl_ros.session.recorder_view import recorder_fault
 
@@ -9,25 +9,7 @@ SUCCESS, FAILURE = EpisodeOutcome.SUCCESS, EpisodeOutcome.FAILURE
 
 
 def event(index, state, outcome=EpisodeOutcome.NONE):
-    spec = make_spec()
-    return Episode(
-        0,
-        f"train_{index:06d}",
-        index,
-        Phase.TRAIN,
-        state,
-        outcome,
-        "",
-        spec.seed,
-        spec.task,
-        spec.prompt,
-        spec.method,
-        True,
-        False,
-        3,
-        0,
-        0.0,
-    )
+    return episode_events.event(f"train_{index:06d}", state, outcome, index=index)
 
 
 def names(events):

@@ -1,35 +1,18 @@
 from dataclasses import replace
 
 import pytest
+from episode_events import event
 from story import make_spec
 
-from tmrl_ros.core.types import Episode, EpisodeOutcome, EpisodeState
+from tmrl_ros.core.types import EpisodeOutcome
 from tmrl_ros.session.problem import LatestProblem
 
 FORCE = "The hand felt 70 N. Look for a collision."
 
 
 def ended(outcome, reason="", by=""):
-    spec = make_spec()
-    return Episode(
-        stamp_ns=0,
-        episode_id=spec.episode_id,
-        index=spec.index,
-        phase=spec.phase,
-        state=EpisodeState.ENDED,
-        outcome=outcome,
-        reason=reason,
-        seed=spec.seed,
-        task=spec.task,
-        prompt=spec.prompt,
-        method=spec.method,
-        learn=spec.learn,
-        deterministic=spec.deterministic,
-        max_decisions=spec.max_decisions,
-        decisions=2,
-        robot_seconds=4.5,
-        labelled_by=by,
-    )
+    spec = vars(make_spec())
+    return event(outcome=outcome, decisions=2, labelled_by=by, reason=reason, **spec)
 
 
 def aborted(reason, by=""):

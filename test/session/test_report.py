@@ -2,11 +2,11 @@ import json
 import random
 
 import pytest
-from story import make_spec
+from episode_events import event
 
 from tmrl_ros.core.errors import ConfigurationError
 from tmrl_ros.core.load import load_config, write_config
-from tmrl_ros.core.types import Episode, EpisodeOutcome, EpisodeState, Phase
+from tmrl_ros.core.types import EpisodeOutcome, EpisodeState, Phase
 from tmrl_ros.session.origin import command
 from tmrl_ros.session.records import EpisodeRecord, append_record, load_records, of_phase
 from tmrl_ros.session.report import build_report
@@ -36,27 +36,19 @@ def write(folder, phase, index, outcome, *, attempt=0, **changes):
         **changes,
     }
     record = EpisodeRecord(**values)
-    spec = make_spec()
-    event = Episode(
-        0,
+    ended = event(
         name,
-        index,
-        phase,
         EpisodeState.ENDED,
         outcome,
-        record.reason,
-        spec.seed,
-        "lift",
-        "lift",
-        "tmrl",
-        True,
-        False,
-        12,
         record.decisions,
-        record.robot_seconds,
         record.labelled_by,
+        index=index,
+        phase=phase,
+        prompt="lift",
+        reason=record.reason,
+        robot_seconds=record.robot_seconds,
     )
-    append_record(folder, record, event)
+    append_record(folder, record, ended)
     return record
 
 
