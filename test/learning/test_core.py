@@ -1,58 +1,15 @@
 """The learner takes all of an episode, in whatever order and however late its messages come."""
 
-import sys
-from pathlib import Path
+import recorded
+from told import ROWS, learn, pieces_of, record_of
 
-import pytest
-
-from tmrl_ros.core.config import MethodConfig
-from tmrl_ros.core.types import Chunk, Episode, EpisodeOutcome, EpisodeState, Outcome, Reward
-from tmrl_ros.data.bag_reader import EpisodeRecord
-from tmrl_ros.learning.core import LearnerCore
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
-import recorded  # noqa: E402
-
-ROWS = 3
-
-
-def pieces_of(episode_id):
-    """What the learner is told of an episode."""
-    pieces = recorded.episode(episode_id, decisions=ROWS)
-    return [piece for piece in pieces if isinstance(piece, Episode | Chunk | Outcome | Reward)]
+from tmrl_ros.core.types import Chunk, Episode, EpisodeOutcome, EpisodeState
 
 
 def split(pieces):
     """Events of an episode, and everything else of it."""
     events = [piece for piece in pieces if isinstance(piece, Episode)]
     return events, [piece for piece in pieces if not isinstance(piece, Episode)]
-
-
-def record_of(pieces):
-    record = EpisodeRecord(Path("bag"), pieces[0].episode_id)
-    for piece in pieces:
-        record.add(piece)
-    return record
-
-
-@pytest.fixture
-def make(tmp_path):
-    def core(**options):
-        sample = next(p for p in pieces_of("train_000000") if hasattr(p, "features"))
-        method = MethodConfig(hidden=16, batch_size=8, updates_per_decision=0)
-        return LearnerCore(
-            method, sample.features.size, sample.z.size, 0, tmp_path / "checkpoints", **options
-        )
-
-    return core
-
-
-def learn(core):
-    """Learn from all that waits; names of the episodes in the order of learning."""
-    learned = []
-    while (weights := core.work(1.0)) is not None:
-        learned.append(weights.trained_through)
-    return learned
 
 
 def test_events_that_are_read_before_the_rest_cost_no_rows(make):

@@ -1,36 +1,13 @@
 """What comes after an episode was taken, a person's label above all, reaches the replay."""
 
-import sys
-from dataclasses import replace
-from pathlib import Path
-
 import numpy as np
-import pytest
+import recorded
+from told import ROWS, learn, pieces_of, record_of
 
-from tmrl_ros.core.config import MethodConfig
-from tmrl_ros.core.types import Chunk, Episode, EpisodeOutcome, EpisodeState, Outcome, Reward
-from tmrl_ros.data.bag_reader import EpisodeRecord
-from tmrl_ros.learning.core import LearnerCore
+from tmrl_ros.core.types import Episode, EpisodeOutcome, EpisodeState
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
-import recorded  # noqa: E402
-
-ROWS = 3
 SUCCESS, FAILURE = EpisodeOutcome.SUCCESS, EpisodeOutcome.FAILURE
 TIMEOUT, ABORTED = EpisodeOutcome.TIMEOUT, EpisodeOutcome.ABORTED
-
-
-def pieces_of(episode_id="train_000000", result=TIMEOUT, *, lost=()):
-    """What the learner is told of a warm-up episode; estimates of `lost` decisions never come."""
-    told = []
-    for piece in recorded.episode(episode_id, decisions=ROWS, result=result):
-        if isinstance(piece, Chunk):
-            piece = replace(piece, parameters_version=0)
-        if isinstance(piece, Reward) and piece.decision in lost:
-            continue
-        if isinstance(piece, Episode | Chunk | Outcome | Reward):
-            told.append(piece)
-    return told
 
 
 def label(result, episode_id="train_000000", by="ada"):
@@ -39,33 +16,9 @@ def label(result, episode_id="train_000000", by="ada"):
     )
 
 
-def record_of(pieces):
-    record = EpisodeRecord(Path("bag"), pieces[0].episode_id)
-    for piece in pieces:
-        record.add(piece)
-    return record
-
-
-@pytest.fixture
-def make(tmp_path):
-    def core(**settings):
-        sample = next(p for p in pieces_of() if hasattr(p, "features"))
-        values = {"hidden": 16, "batch_size": 8, "updates_per_decision": 0, "warmup_episodes": 0}
-        method = MethodConfig(**{**values, **settings})
-        folder = tmp_path / "checkpoints"
-        return LearnerCore(method, sample.features.size, sample.z.size, 0, folder)
-
-    return core
-
-
 def tell(core, pieces):
     for piece in pieces:
         core.on_piece(piece)
-
-
-def learn(core):
-    while core.work(1.0) is not None:
-        pass
 
 
 def rewards(core):
