@@ -130,6 +130,8 @@ class Rig:
                 t_context=made.t_context,
                 actor=made.actor,
                 parameters_version=made.parameters_version,
+                edit=made.edit,
+                candidates=made.candidates,
                 execute_steps=0 if outcome else action.execute_steps,
             )
             pieces.append(chunk)
@@ -349,10 +351,11 @@ class Trial:
         self.core = LearnerCore(
             method, features, policy.z_size, rig.config.session.seed, Path(tempfile.gettempdir())
         )
-        self.actor = ActingPolicy(policy, method)
+        safety = rig.config.safety
+        workspace = np.array(safety.workspace_min_m), np.array(safety.workspace_max_m)
+        self.actor = ActingPolicy(policy, method, workspace)
         self.robot_seconds = 0.0
         self.outcomes: list[bool] = []
-        self._waiting: list[tuple[Piece, ...]] = []
 
     def evaluate(self, episodes: int, method: str = "tmrl") -> float:
         """Success rate of the deterministic actor (or base policy) on the evaluation starts."""

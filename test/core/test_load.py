@@ -61,10 +61,13 @@ def test_a_task_brings_its_own_budget_and_the_command_line_overrides_it():
     assert load_config(["task=lift", "session.train_episodes=5"]).session.train_episodes == 5
 
 
-def test_a_task_brings_its_own_method_settings_and_the_command_line_overrides_them():
-    assert load_config(["task=lift"]).method.critics == 5
-    assert load_config(["task=lift", "method.critics=3"]).method.critics == 3
-    assert load_config(["task=pick_named"]).method.critics == 2
+def test_a_task_brings_its_own_method_settings_and_the_command_line_overrides_them(tmp_path):
+    mine = tmp_path / "mine.yaml"
+    text = (config_folder() / "tasks" / "pick_named.yaml").read_text()
+    mine.write_text(text + "method: {critics: 3}\n")
+    assert load_config([f"task={mine}"]).method.critics == 3
+    assert load_config([f"task={mine}", "method.critics=4"]).method.critics == 4
+    assert load_config(["task=pick_named"]).method.critics == 5
 
 
 def test_a_task_whose_method_is_no_settings_is_named(tmp_path):

@@ -25,11 +25,13 @@ from tmrl_ros.core.types import (
 )
 from tmrl_ros.data.definitions import definition, typestore
 from tmrl_ros.data.items import Item, Topic
+from tmrl_ros.data.plans import PLAN_SIZE
 from tmrl_ros.nodes import convert
 
 PERIOD_NS = 50_000_000
 STEPS = 4
 HORIZON = 8
+CANDIDATES = 5
 
 EPISODE = Topic("/episode", "tmrl_msgs/msg/EpisodeEvent", latched=True)
 CHUNK = Topic("/action_chunk", "tmrl_msgs/msg/ActionChunk")
@@ -65,9 +67,11 @@ def chunk(
         execute_steps=execute_steps,
         control_rate_hz=20.0,
         frame_id="panda_link0",
-        features=rng.normal(size=6).astype(np.float32),
+        features=rng.normal(size=10).astype(np.float32),
         z=rng.normal(size=5).astype(np.float32),
         t_context=0.25,
+        edit=rng.normal(size=3).astype(np.float32),
+        candidates=rng.normal(size=(CANDIDATES, PLAN_SIZE)).astype(np.float32),
         deterministic=False,
         actor="tmrl",
         parameters_version=9,

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tmrl_ros.core.config import MethodConfig
-from tmrl_ros.learning.acting import ActingPolicy, pack_actor, prior
+from tmrl_ros.learning.acting import ActingPolicy, pack_weights, prior
 from tmrl_ros.learning.networks import Actor
 from tmrl_ros.policies.bundle import load_bundle
 from tmrl_ros.policies.policy import ChunkPolicy
@@ -19,11 +19,11 @@ CONTEXT = np.array([0.5, 0.0, 0.02, 0.45, 0.0, 0.2, 1.0], np.float32)
 def acting(held: float) -> ActingPolicy:
     """A policy with a new actor, past its warm-up."""
     policy = ChunkPolicy(*load_bundle(BUNDLE))
-    method = MethodConfig(held_exploration=held, warmup_episodes=0)
+    method = MethodConfig(name="latent", held_exploration=held, warmup_episodes=0)
     torch.manual_seed(0)
     actor = Actor(10, policy.z_size, 16, method.z_bound, method.initial_t_context)
-    weights, metadata = pack_actor(
-        actor.state_dict(),
+    weights, metadata = pack_weights(
+        actor,
         {"features": 10, "z_size": policy.z_size, "hidden": 16, "z_bound": method.z_bound},
         prior(),
     )
@@ -33,7 +33,7 @@ def acting(held: float) -> ActingPolicy:
 
 
 def pushes(policy: ActingPolicy, seed: int, decisions: int = 3) -> np.ndarray:
-    policy.begin_episode(index=0, seed=seed, method="tmrl", deterministic=False)
+    policy.begin_episode(index=0, seed=seed, method="latent", deterministic=False)
     return np.stack([policy.decide(CONTEXT).z for _ in range(decisions)])
 
 

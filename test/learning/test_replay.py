@@ -1,35 +1,36 @@
 """The replay gives back what it was given, and nothing else."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from transitions import transition
 
-from tmrl_ros.core.types import ChunkSource
+from tmrl_ros.data.plans import KEPT_CANDIDATES, PLAN_SIZE
 from tmrl_ros.data.transitions import Transition
 from tmrl_ros.learning.replay import Replay
 
 F, Z = 3, 2
+REWARD = F + Z + 1 + PLAN_SIZE
 
 
 def row(episode: str, decision: int, *, reward: float = 0.0, success: bool = False) -> Transition:
     """A transition whose numbers tell where it came from."""
     value = float(decision)
-    return Transition(
-        episode_id=episode,
+    return transition(
+        episode,
         decision=decision,
         features=np.full(F, value, np.float32),
         z=np.full(Z, -value, np.float32),
         t_context=0.25,
-        executed=np.zeros((8, 4)),
-        source=ChunkSource.POLICY,
+        plan=np.full(PLAN_SIZE, value + 0.5, np.float32),
         reward=reward,
         next_features=np.full(F, value + 1, np.float32),
+        next_plans=np.full((3, PLAN_SIZE), value + 1.5, np.float32),
         terminated=reward > 0,
-        truncated=False,
-        parameters_version=0,
         success_episode=success,
     )
 
@@ -47,6 +48,8 @@ def test_every_drawn_row_was_added_and_next_features_belong_to_it(
     assert np.allclose(batch.next_features, batch.features + 1)
     assert np.allclose(batch.z, -batch.features[:, :Z])
     assert np.allclose(batch.t, 0.25)
+    assert np.allclose(batch.plan, batch.features[:, :1] + 0.5)
+    assert np.allclose(batch.next_plans, batch.features[:, :1, None] + 1.5)
 
 
 def test_half_of_a_batch_comes_from_successes_when_there_are_any() -> None:
@@ -65,6 +68,15 @@ def test_a_row_that_is_not_finite_is_refused_and_nothing_of_its_episode_is_kept(
     with pytest.raises(ValueError, match="transition 1 of x"):
         replay.add_episode([row("x", 0), bad])
     assert replay.size == 0
+
+
+def test_fewer_plans_than_are_kept_are_repeated_and_no_others_made_up() -> None:
+    replay = Replay(F, Z, 10)
+    known = np.arange(3 * PLAN_SIZE, dtype=np.float32).reshape(3, PLAN_SIZE)
+    replay.add_episode([replace(row("x", 0), next_plans=known)])
+    plans = replay.sample(4, 0.5, np.random.default_rng(0)).next_plans.numpy()
+    assert plans.shape == (4, KEPT_CANDIDATES, PLAN_SIZE)
+    assert {tuple(plan) for plan in plans[0]} == {tuple(plan) for plan in known}
 
 
 def test_an_empty_replay_says_so() -> None:
@@ -87,7 +99,7 @@ def test_relabelling_changes_an_episode_in_place() -> None:
 
 def stored(replay: Replay) -> list[float]:
     """Rewards in the buffer, which tell the rows apart here, without order."""
-    return sorted(float(value) for value in replay._columns[: replay.size, F + Z + 1])
+    return sorted(float(value) for value in replay._columns[: replay.size, REWARD])
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 5])
@@ -115,9 +127,9 @@ def test_in_a_full_ring_new_labels_keep_the_order_of_decisions() -> None:
     replay = Replay(F, Z, 4)
     replay.add_episode([row("old", k, reward=9.0) for k in range(3)])
     replay.add_episode([row("a", k, reward=float(k)) for k in range(3)])  # wraps around
-    before = {float(r): i for i, r in enumerate(replay._columns[:4, F + Z + 1])}
+    before = {float(r): i for i, r in enumerate(replay._columns[:4, REWARD])}
     replay.relabel("a", [row("a", k, reward=10.0 + k) for k in range(3)])
-    after = {float(r) - 10.0: i for i, r in enumerate(replay._columns[:4, F + Z + 1])}
+    after = {float(r) - 10.0: i for i, r in enumerate(replay._columns[:4, REWARD])}
     assert [after[float(k)] for k in range(3)] == [before[float(k)] for k in range(3)]
 
 

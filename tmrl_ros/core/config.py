@@ -213,15 +213,16 @@ class CamerasConfig(Section):
 class MethodConfig(Section):
     """How the policy is fine-tuned (`tmrl`, `dsrl`) or not (`base`), or demonstrated (`scripted`).
 
-    `tmrl` chooses action noise and context timestep, `dsrl` (arXiv 2506.15799) the noise alone.
+    `tmrl` chooses among chunks of several action noises and context timesteps by critics of the
+    motion; `latent` has an actor for noise and timestep, `dsrl` (arXiv 2506.15799) for the noise.
     """
 
-    name: Literal["tmrl", "dsrl", "base", "scripted"] = "tmrl"
+    name: Literal["tmrl", "latent", "dsrl", "base", "scripted"] = "tmrl"
     warmup_episodes: int = Field(20, ge=0)
     updates_per_decision: float = Field(10.0, ge=0, le=100)
     batch_size: int = Field(128, ge=8, le=4096)
     hidden: int = Field(128, ge=16, le=2048)
-    critics: int = Field(2, ge=2, le=20)
+    critics: int = Field(5, ge=2, le=20)
     discount: float = Field(0.95, gt=0, lt=1, description="per decision")
     learning_rate: float = Field(1e-3, gt=0, le=0.1)
     actor_learning_rate: float = Field(3e-4, gt=0, le=0.1)
@@ -230,7 +231,14 @@ class MethodConfig(Section):
     initial_temperature: float = Field(0.01, gt=0)
     z_bound: float = Field(1.5, gt=0, le=5)
     warmup_z_std: float = Field(0.5, gt=0, le=3, description="of the repeated noise in warm-up")
-    success_fraction: float = Field(0.5, ge=0, le=1, description="of a batch from successes")
+    success_fraction: float = Field(0.25, ge=0, le=1, description="of a batch from successes")
+    candidates: int = Field(
+        64, ge=2, le=1024, description="tmrl: chunks per decision to choose from"
+    )
+    candidate_z_std: float = Field(0.8, gt=0, le=3, description="tmrl: of the candidates' noise")
+    edit_m: float = Field(0.02, ge=0, le=0.1, description="tmrl: spread of shifts of candidates")
+    optimism: float = Field(1.0, ge=0, le=10, description="tmrl: critics' spread, when training")
+    pessimism: float = Field(1.0, ge=0, le=10, description="tmrl: critics' spread, in targets")
     held_exploration: float = Field(
         0.0, ge=0, le=1, description="share of the exploration noise's variance held all episode"
     )
@@ -241,12 +249,17 @@ class MethodConfig(Section):
     @property
     def learns(self) -> bool:
         """Whether the method fine-tunes anything."""
-        return self.name in ("tmrl", "dsrl")
+        return self.name in ("tmrl", "latent", "dsrl")
+
+    @property
+    def steers_context(self) -> bool:
+        """Whether the method chooses the context timestep."""
+        return self.name in ("tmrl", "latent")
 
     @property
     def first_t_context(self) -> float | None:
         """Median of the actor's first context timestep; None where it stays 0."""
-        return self.initial_t_context if self.name == "tmrl" else None
+        return self.initial_t_context if self.steers_context else None
 
 
 class RecorderConfig(Section):

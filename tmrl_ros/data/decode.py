@@ -30,6 +30,7 @@ from tmrl_ros.core.types import (
     RobotSample,
     Target,
 )
+from tmrl_ros.data.plans import PLAN_SIZE
 
 BoolArray = NDArray[np.bool_]
 
@@ -77,6 +78,9 @@ def chunk(msg: Any) -> Chunk:
         features=np.array(msg.features, np.float32),
         z=np.array(msg.z, np.float32),
         t_context=float(msg.t_context),
+        # Bags of older sessions have neither.
+        edit=np.array(getattr(msg, "edit", ()), np.float32),
+        candidates=np.array(getattr(msg, "candidates", ()), np.float32).reshape(-1, PLAN_SIZE),
         deterministic=bool(msg.deterministic),
         actor=str(msg.actor),
         parameters_version=int(msg.parameters_version),

@@ -1,8 +1,8 @@
 """Make transitions from the messages of one episode, in whatever order they come.
 
 The learner feeds messages as they arrive, and bags as they are read, through the same assembler.
-Row k is (features k, z, t, executed chunk, reward of observation k+1, features k+1, terminated,
-truncated).
+Row k is (features k, z, t, plan, executed chunk, reward of observation k+1, features k+1, plans
+that could have been chosen there, terminated, truncated).
 """
 
 from __future__ import annotations
@@ -27,10 +27,12 @@ from tmrl_ros.core.types import (
     Outcome,
     Reward,
 )
+from tmrl_ros.data.plans import plans_of
 
 if TYPE_CHECKING:
     from tmrl_ros.data.bag_reader import EpisodeRecord
 
+NO_PLAN = np.zeros(0, np.float32)
 TERMINAL = (EpisodeOutcome.SUCCESS, EpisodeOutcome.FAILURE)
 
 
@@ -38,8 +40,9 @@ TERMINAL = (EpisodeOutcome.SUCCESS, EpisodeOutcome.FAILURE)
 class Transition:
     """One decision and what came of it.
 
-    `features` and `next_features` are (F,), `z` (Z,), `executed` (S, A): the rows really commanded,
-    in the chunk's action space, S <= horizon. `reward` is 1 on success and 0 otherwise unless
+    `features` and `next_features` are (F,), `z` (Z,), `plan` (P,), `next_plans` (N, P) with the
+    chosen one first (`data/plans.py`), `executed` (S, A): the rows really commanded, in the chunk's
+    action space, S <= horizon. `reward` is 1 on success and 0 otherwise unless
     another reward was chosen. `terminated` rows do not bootstrap; `truncated` ones do, with their
     true next features.
     """
@@ -49,10 +52,12 @@ class Transition:
     features: Float32Array
     z: Float32Array
     t_context: float
+    plan: Float32Array
     executed: FloatArray
     source: ChunkSource
     reward: float
     next_features: Float32Array
+    next_plans: Float32Array
     terminated: bool
     truncated: bool
     parameters_version: int
@@ -280,16 +285,19 @@ class EpisodeAssembler:
             reward, terminated = 0.0, True
         last = ended is not None and decision == self._decisions() - 1
         timeout = ended is not None and ended.outcome is EpisodeOutcome.TIMEOUT
+        plans, following = plans_of(chunk), plans_of(after or chunk)
         return Transition(
             episode_id=self.episode_id,
             decision=decision,
             features=chunk.features,
             z=chunk.z,
             t_context=chunk.t_context,
+            plan=plans[0] if len(plans) else NO_PLAN,
             executed=self._outcomes[chunk.sequence].executed,
             source=chunk.source,
             reward=reward,
             next_features=after.features if after else chunk.features,
+            next_plans=following,
             terminated=terminated,
             truncated=last and timeout and not terminated,
             parameters_version=chunk.parameters_version,
@@ -335,7 +343,14 @@ def _is_terminal(estimate: Reward | None) -> bool:
 
 
 def _is_finite(row: Transition) -> bool:
-    arrays = (row.features, row.z, row.next_features, row.executed)
+    arrays = (
+        row.features,
+        row.z,
+        row.plan,
+        row.next_features,
+        row.next_plans,
+        row.executed,
+    )
     return all(np.isfinite(array).all() for array in arrays) and bool(
         np.isfinite([row.reward, row.t_context]).all()
     )

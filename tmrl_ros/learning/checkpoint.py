@@ -13,12 +13,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from tmrl_ros.core.errors import OperatorError
-from tmrl_ros.learning.tmrl import TmrlLearner
+from tmrl_ros.learning.learner import Learner
 
 NAME = "learner"
 
 
-def save_checkpoint(folder: Path, learner: TmrlLearner, extra: dict[str, Any]) -> Path:
+def save_checkpoint(folder: Path, learner: Learner, extra: dict[str, Any]) -> Path:
     """Write the tensors to a new file, then point `learner.json` at it; a crash leaves the old one.
 
     Args:
@@ -27,16 +27,13 @@ def save_checkpoint(folder: Path, learner: TmrlLearner, extra: dict[str, Any]) -
         extra: JSON values of the caller (what was learned through, updates owed).
     """
     folder.mkdir(parents=True, exist_ok=True)
-    tensors: dict[str, Tensor] = {"log_alpha": learner.log_alpha.detach().clone()}
-    for name, module in (
-        ("actor", learner.actor),
-        ("critics", learner.critics),
-        ("target", learner.target),
-    ):
+    parts = learner.parts()
+    tensors = {name: value.detach().clone() for name, value in parts.scalars.items()}
+    for name, module in parts.modules.items():
         tensors |= {
             f"{name}.{key}": value.detach().clone() for key, value in module.state_dict().items()
         }
-    for name, optimiser in _optimisers(learner).items():
+    for name, optimiser in parts.optimisers.items():
         for index, state in optimiser.state_dict()["state"].items():
             tensors |= {
                 f"{name}.{index}.{key}": value.detach().clone() for key, value in state.items()
@@ -63,7 +60,7 @@ def save_checkpoint(folder: Path, learner: TmrlLearner, extra: dict[str, Any]) -
     return file
 
 
-def load_checkpoint(folder: Path, learner: TmrlLearner) -> dict[str, Any] | None:
+def load_checkpoint(folder: Path, learner: Learner) -> dict[str, Any] | None:
     """Put a checkpoint back; returns its `extra`, or None when there is no checkpoint.
 
     Raises:
@@ -82,14 +79,11 @@ def load_checkpoint(folder: Path, learner: TmrlLearner) -> dict[str, Any] | None
         raise OperatorError(
             f"The checkpoint {index} was made with other method settings: {remedy}."
         )
+    parts = learner.parts()
     try:
-        for name, module in (
-            ("actor", learner.actor),
-            ("critics", learner.critics),
-            ("target", learner.target),
-        ):
+        for name, module in parts.modules.items():
             module.load_state_dict(_under(tensors, name))
-        for name, optimiser in _optimisers(learner).items():
+        for name, optimiser in parts.optimisers.items():
             state: dict[int, dict[str, Tensor]] = {}
             for key, value in _under(tensors, name).items():
                 number, _, field = key.partition(".")
@@ -98,7 +92,8 @@ def load_checkpoint(folder: Path, learner: TmrlLearner) -> dict[str, Any] | None
                 {"state": state, "param_groups": optimiser.state_dict()["param_groups"]}
             )
         with torch.no_grad():
-            learner.log_alpha.copy_(tensors["log_alpha"])
+            for name, scalar in parts.scalars.items():
+                scalar.copy_(tensors[name])
         learner.generator.set_state(tensors["generator"])
         learner.rng.bit_generator.state = values["rng"]
     except (RuntimeError, KeyError, ValueError) as error:
@@ -108,14 +103,6 @@ def load_checkpoint(folder: Path, learner: TmrlLearner) -> dict[str, Any] | None
     learner.updates = int(values["updates"])
     extra: dict[str, Any] = values["extra"]
     return extra
-
-
-def _optimisers(learner: TmrlLearner) -> dict[str, torch.optim.Optimizer]:
-    return {
-        "actor_optimiser": learner.actor_optimiser,
-        "critic_optimiser": learner.critic_optimiser,
-        "alpha_optimiser": learner.alpha_optimiser,
-    }
 
 
 def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -22,11 +22,11 @@ from tmrl_ros.data.transitions import (
     Transition,
     assembler_of,
 )
-from tmrl_ros.learning.acting import Exploration, pack_actor, prior
+from tmrl_ros.learning.acting import Exploration, pack_weights, prior
 from tmrl_ros.learning.checkpoint import load_checkpoint, save_checkpoint
 from tmrl_ros.learning.late import TakenEpisodes
+from tmrl_ros.learning.methods import learner_for
 from tmrl_ros.learning.replay import Replay
-from tmrl_ros.learning.tmrl import TmrlLearner
 
 
 @dataclass(frozen=True)
@@ -67,12 +67,13 @@ class LearnerCore:
         self.method, self.folder = method, folder
         self._recall = recall
         self.replay = Replay(features, z_size, method.capacity)
-        self.learner = TmrlLearner(method, features, z_size, seed)
+        self.learner = learner_for(method, features, z_size, seed)
         self._sizes = {
             "features": features,
             "z_size": z_size,
             "hidden": method.hidden,
             "z_bound": method.z_bound,
+            "critics": method.critics,
         }
         self.progress = Progress()
         self._assemblers: dict[str, EpisodeAssembler] = {}
@@ -184,8 +185,8 @@ class LearnerCore:
         return self.progress.episodes + 1 < self.method.warmup_episodes
 
     def weights(self) -> Weights:
-        """The present actor."""
-        data, metadata = pack_actor(self.learner.actor_tensors(), self._sizes, self.exploration())
+        """What to act with now."""
+        data, metadata = pack_weights(self.learner.acting, self._sizes, self.exploration())
         return Weights(self.progress.version, self.progress.trained_through, metadata, data)
 
     def exploration(self) -> Exploration:
@@ -308,5 +309,5 @@ def _succeeded(episode: AssembledEpisode) -> bool:
 
 
 def _usable(rows: list[Transition]) -> list[Transition]:
-    """Rows that have an action noise to learn from."""
-    return [row for row in rows if row.z.size and row.features.size]
+    """Rows that tell what the policy was asked for and what it planned."""
+    return [row for row in rows if row.z.size and row.features.size and row.plan.size]

@@ -1,4 +1,4 @@
-"""The small networks of fine-tuning: a tanh-Gaussian actor over (z, t) and an ensemble of critics.
+"""The small networks of fine-tuning: ensembles of critics, and a tanh-Gaussian actor over (z, t).
 
 Critics are computed together with batched matrix products: one kernel per layer for all members.
 """
@@ -10,6 +10,10 @@ import math
 import torch
 from torch import Tensor, nn
 
+from tmrl_ros.data.plans import PLAN_ROWS, PLAN_SCALE_M, PLAN_SIZE
+from tmrl_ros.policies.context import RELATIVE_SCALE_M, STATE_SIZE, relative_objects
+
+CLOSE_M = 0.03  # distances below this are seen linearly, above it logarithmically
 LOG_STD_MIN, LOG_STD_MAX, LOG_STD_START = -5.0, 1.0, -1.0
 
 
@@ -81,16 +85,14 @@ class Actor(nn.Module):
         return z, (squashed[:, self.z_size] + 1) / 2
 
 
-class Critics(nn.Module):
-    """Q_j(features, z, t) for an ensemble j = 1..E, with layer norm, as one batched network."""
+class Ensemble(nn.Module):
+    """E networks of two hidden layers with layer norm and one output, computed as one."""
 
-    def __init__(
-        self, features: int, z_size: int, hidden: int, members: int, z_bound: float
-    ) -> None:
+    def __init__(self, inputs: int, hidden: int, members: int) -> None:
         """Initial values are close to 0."""
         super().__init__()
-        self.members, self.z_bound = members, z_bound
-        sizes = [features + z_size + 4, hidden, hidden, 1]
+        self.members = members
+        sizes = [inputs, hidden, hidden, 1]
         self.weights = nn.ParameterList()
         self.biases = nn.ParameterList()
         for inside, outside in zip(sizes[:-1], sizes[1:], strict=True):
@@ -106,12 +108,45 @@ class Critics(nn.Module):
             nn.Parameter(torch.zeros(members, 1, hidden)) for _ in range(2)
         )
 
-    def forward(self, features: Tensor, z: Tensor, t: Tensor) -> Tensor:
-        """(B, F), (B, Z), (B,) -> (E, B)."""
-        x = torch.cat([features, z / self.z_bound, embed_t_context(t)], -1)
+    def values(self, x: Tensor) -> Tensor:
+        """(B, inputs) -> (E, B)."""
         h = x.expand(self.members, *x.shape)
         for layer in range(2):
             h = torch.baddbmm(self.biases[layer], h, self.weights[layer])
             h = nn.functional.layer_norm(h, h.shape[-1:])
             h = nn.functional.silu(torch.addcmul(self.shifts[layer], h, self.scales[layer]))
         return torch.baddbmm(self.biases[2], h, self.weights[2]).squeeze(-1)
+
+
+class LatentCritics(Ensemble):
+    """Q_j(features, z, t): what the action noise and the context timestep are worth."""
+
+    def __init__(
+        self, features: int, z_size: int, hidden: int, members: int, z_bound: float
+    ) -> None:
+        super().__init__(features + z_size + 4, hidden, members)
+        self.z_bound = z_bound
+
+    def forward(self, features: Tensor, z: Tensor, t: Tensor) -> Tensor:
+        """(B, F), (B, Z), (B,) -> (E, B)."""
+        return self.values(torch.cat([features, z / self.z_bound, embed_t_context(t)], -1))
+
+
+class PlanCritics(Ensemble):
+    """Q_j(features, plan): what the motion of a chunk is worth, whoever made it.
+
+    Beside both, the networks see where the plan's rows lie from every object, on a logarithmic
+    scale: whether a grasp succeeds is decided in the last centimetres.
+    """
+
+    def __init__(self, features: int, hidden: int, members: int) -> None:
+        objects = (features - STATE_SIZE) // 6
+        super().__init__(features + PLAN_SIZE + 3 * PLAN_ROWS * objects, hidden, members)
+
+    def forward(self, features: Tensor, plans: Tensor) -> Tensor:
+        """(B, F), (B, P) -> (E, B)."""
+        relative = relative_objects(features)[:, :, None]  # (B, K, 1, 3)
+        rows = plans.reshape(len(plans), 1, PLAN_ROWS, -1)[..., :3]  # (B, 1, R, 3)
+        apart = (RELATIVE_SCALE_M * relative - PLAN_SCALE_M * rows) / CLOSE_M
+        apart = torch.sign(apart) * torch.log1p(apart.abs())
+        return self.values(torch.cat([features, plans, apart.flatten(1)], -1))

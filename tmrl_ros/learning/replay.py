@@ -10,18 +10,26 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tmrl_ros.core.types import Float32Array
+from tmrl_ros.data.plans import KEPT_CANDIDATES, PLAN_SIZE
 from tmrl_ros.data.transitions import Transition
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows as tensors: (B, F) features and next_features, (B, Z) z, (B,) t, reward, terminated."""
+    """Rows as tensors.
+
+    (B, F) features and next_features, (B, Z) z, (B, P) plan, (B, N, P) next_plans, (B,) t, reward,
+    terminated.
+    """
 
     features: Tensor
     z: Tensor
     t: Tensor
+    plan: Tensor
     reward: Tensor
     next_features: Tensor
+    next_plans: Tensor
     terminated: Tensor
 
 
@@ -31,8 +39,9 @@ class Replay:
     def __init__(self, features: int, z_size: int, capacity: int) -> None:
         """Allocate the ring; nothing is ever bootstrapped from unwritten rows."""
         self.capacity, self.z_size = capacity, z_size
-        self._columns = np.zeros((capacity, 2 * features + z_size + 3), np.float32)
-        self._split = np.cumsum([features, z_size, 1, 1, features])
+        self._columns = np.zeros((capacity, 2 * features + z_size + PLAN_SIZE + 3), np.float32)
+        self._split = np.cumsum([features, z_size, 1, PLAN_SIZE, 1, features])
+        self._next_plans = np.zeros((capacity, KEPT_CANDIDATES, PLAN_SIZE), np.float32)
         self._success = np.zeros(capacity, bool)
         self._episode = np.zeros(capacity, np.int64)
         self._ids: dict[str, int] = {}
@@ -49,36 +58,35 @@ class Replay:
         Raises:
             ValueError: A row has other sizes, or a number in it is not finite.
         """
-        for row in rows:
-            values = np.concatenate(
-                [
-                    row.features,
-                    row.z,
-                    [row.t_context, row.reward],
-                    row.next_features,
-                    [float(row.terminated)],
-                ]
-            )
-            if values.shape != (self._columns.shape[1],) or not np.isfinite(values).all():
-                raise ValueError(
-                    f"transition {row.decision} of {row.episode_id} has {values.shape[0]} values "
-                    f"({self._columns.shape[1]} expected) or one that is not finite"
-                )
-        for row in rows:
+        columns = [self._values(row) for row in rows]
+        for row, values in zip(rows, columns, strict=True):
             index = self._next
-            self._columns[index] = np.concatenate(
-                [
-                    row.features,
-                    row.z,
-                    [row.t_context, row.reward],
-                    row.next_features,
-                    [float(row.terminated)],
-                ]
-            )
+            self._columns[index] = values
+            self._next_plans[index] = np.resize(row.next_plans, self._next_plans.shape[1:])
             self._success[index] = row.success_episode
             self._episode[index] = self._ids.setdefault(row.episode_id, len(self._ids))
             self._next = (self._next + 1) % self.capacity
             self.size = min(self.size + 1, self.capacity)
+
+    def _values(self, row: Transition) -> Float32Array:
+        values = np.concatenate(
+            [
+                row.features,
+                row.z,
+                [row.t_context],
+                row.plan,
+                [row.reward],
+                row.next_features,
+                [float(row.terminated)],
+            ]
+        ).astype(np.float32)
+        fits = values.shape == (self._columns.shape[1],) and row.next_plans.size % PLAN_SIZE == 0
+        if not fits or not np.isfinite(values).all() or not np.isfinite(row.next_plans).all():
+            raise ValueError(
+                f"transition {row.decision} of {row.episode_id} has {values.shape[0]} values "
+                f"({self._columns.shape[1]} expected) or one that is not finite"
+            )
+        return values
 
     def relabel(self, episode_id: str, rows: Sequence[Transition]) -> None:
         """Replace the rows of an episode, after a late word about it.
@@ -107,7 +115,7 @@ class Replay:
     def _keep_only(self, order: NDArray[np.int64]) -> None:
         """Close the gaps: the rows of `order`, oldest first, are all there is."""
         count = len(order)
-        for column in (self._columns, self._success, self._episode):
+        for column in (self._columns, self._next_plans, self._success, self._episode):
             column[:count] = column[order]
         self._next, self.size = count % self.capacity, count
 
@@ -128,14 +136,16 @@ class Replay:
         rows: NDArray[np.int64] = rng.integers(self.size, size=batch_size)
         if wanted:
             rows[:wanted] = good[rng.integers(len(good), size=wanted)]
-        features, z, t, reward, following, terminated = np.split(
+        features, z, t, plan, reward, following, terminated = np.split(
             self._columns[rows], self._split, axis=1
         )
         return Batch(
             torch.from_numpy(features),
             torch.from_numpy(z),
             torch.from_numpy(t[:, 0]),
+            torch.from_numpy(plan),
             torch.from_numpy(reward[:, 0]),
             torch.from_numpy(following),
+            torch.from_numpy(self._next_plans[rows]),
             torch.from_numpy(terminated[:, 0]),
         )

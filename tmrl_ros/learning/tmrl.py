@@ -1,10 +1,13 @@
-"""TMRL: reinforcement learning over the action noise z and context timestep t of a frozen policy.
+"""TMRL here: critics choose among chunks that a frozen policy makes of several (z, t).
 
-One decision per action chunk. The reward is 1 on success and 0 otherwise, so values are
+One decision per action chunk. Candidates (`learning/candidates.py`) are the policy's own chunks,
+from precise imitation (t near 0) to the marginal (t = 1); an ensemble of critics over the planned
+motion says which of them is executed. The reward is 1 on success and 0 otherwise, so values are
 probabilities of success discounted by the decisions still needed, and targets are kept in [0, 1].
-Against the public code: no entropy in the target (kept), no context-noise head (its policy ignores
-it), warm-up from the base policy (theirs: uniform noise), next features stored (theirs: the next
-row, also at time-outs).
+
+Against the paper (arXiv 2605.12236): its actor outputs (z, t) and its critics judge (z, t). Critics
+that judge the motion itself learn the same from every way to it, and need no actor to follow them;
+the choice is the maximum over candidates, as in EXPO (arXiv 2507.07986) and V-GPS.
 """
 
 from __future__ import annotations
@@ -16,86 +19,82 @@ import torch
 from torch import Tensor, nn
 
 from tmrl_ros.core.config import MethodConfig
-from tmrl_ros.learning.networks import Actor, Critics
+from tmrl_ros.data.plans import KEPT_CANDIDATES
+from tmrl_ros.learning.learner import Parts
+from tmrl_ros.learning.networks import PlanCritics
 from tmrl_ros.learning.replay import Batch, Replay
+
+TARGET_CANDIDATES = 8
+"""Plans of the next decision, of those kept, over which a target's maximum is taken."""
 
 
 class TmrlLearner:
-    """Actor, critics, their optimisers and random state; `update` is one gradient step."""
+    """Critics over plans, their optimiser and random state; `update` is one gradient step."""
 
-    def __init__(self, method: MethodConfig, features: int, z_size: int, seed: int) -> None:
+    def __init__(self, method: MethodConfig, features: int, seed: int) -> None:
         """Everything random in it comes from `seed`."""
         self.method = method
         torch.manual_seed(seed)
         self.generator = torch.Generator().manual_seed(seed + 1)
         self.rng = np.random.default_rng(seed + 2)
-        self.actor = Actor(features, z_size, method.hidden, method.z_bound, method.first_t_context)
-        self.critics = Critics(features, z_size, method.hidden, method.critics, method.z_bound)
+        self.critics = PlanCritics(features, method.hidden, method.critics)
         self.target = copy.deepcopy(self.critics).requires_grad_(False)
-        self.log_alpha = torch.tensor(float(np.log(method.initial_temperature)), requires_grad=True)
-        self.actor_optimiser = torch.optim.Adam(
-            self.actor.parameters(), method.actor_learning_rate, fused=True
-        )
-        self.critic_optimiser = torch.optim.Adam(
+        self.optimiser = torch.optim.Adam(
             self.critics.parameters(), method.learning_rate, fused=True
         )
-        self.alpha_optimiser = torch.optim.Adam([self.log_alpha], method.actor_learning_rate)
-        self.target_entropy = -float(self.actor.size)
         self.updates = 0
         self.metrics: dict[str, float] = {}
 
     def update(self, replay: Replay) -> None:
-        """One critic step, and every `actor_every` of them one actor and temperature step."""
+        """One step of all critics on a batch."""
         batch = replay.sample(self.method.batch_size, self.method.success_fraction, self.rng)
-        self._update_critics(batch)
-        self.updates += 1
-        if self.updates % self.method.actor_every == 0:
-            self._update_actor(batch)
-
-    def _update_critics(self, batch: Batch) -> None:
-        with torch.no_grad():
-            z, t, _ = self.actor.sample(batch.next_features, self.generator)
-            following = self.target(batch.next_features, z, t)
-            # Mean minus spread rather than the minimum: five critics' minimum is needlessly timid.
-            value = following.mean(0) - following.std(0)
-            goal = batch.reward + self.method.discount * (1 - batch.terminated) * value
-            goal = goal.clamp(0.0, 1.0)
-        values = self.critics(batch.features, batch.z, batch.t)
-        loss = (
-            nn.functional.mse_loss(values, goal.expand_as(values), reduction="none").mean(1).sum()
-        )
-        self.critic_optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.critic_optimiser.step()
+        goal = self._goal(batch)
+        values = self.critics(batch.features, batch.plan)
+        loss = ((values - goal) ** 2).mean(1).sum()
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimiser.step()
         with torch.no_grad():
             torch._foreach_lerp_(
                 list(self.target.parameters()),
                 list(self.critics.parameters()),
                 self.method.target_tau,
             )
+        self.updates += 1
         if self.updates % 50 == 0:
             self.metrics["critic_loss"] = float(loss.detach()) / self.method.critics
             self.metrics["value_mean"] = float(values.detach().mean())
+            self.metrics["disagreement"] = float(values.detach().std(0).mean())
 
-    def _update_actor(self, batch: Batch) -> None:
-        self.critics.requires_grad_(False)
-        z, t, log_prob = self.actor.sample(batch.features, self.generator)
-        values = self.critics(batch.features, z, t)
-        alpha = self.log_alpha.detach().exp()
-        loss = (alpha * log_prob - values.mean(0)).mean()
-        self.actor_optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        self.actor_optimiser.step()
-        self.critics.requires_grad_(True)
-        alpha_loss = -self.log_alpha * float((log_prob.detach() + self.target_entropy).mean())
-        self.alpha_optimiser.zero_grad(set_to_none=True)
-        alpha_loss.backward()  # type: ignore[no-untyped-call]
-        self.alpha_optimiser.step()
-        if self.updates % 50 < self.method.actor_every:
-            self.metrics["temperature"] = float(alpha.detach())
-            self.metrics["entropy"] = float(-log_prob.detach().mean())
-            self.metrics["t_context_mean"] = float(t.detach().mean())
+    @torch.no_grad()
+    def _goal(self, batch: Batch) -> Tensor:
+        """Reward and the discounted value of the best known next plan, in [0, 1], (B,).
 
-    def actor_tensors(self) -> dict[str, Tensor]:
-        """Copies of the actor's weights, for the policy server."""
-        return {name: tensor.detach().clone() for name, tensor in self.actor.state_dict().items()}
+        A plan counts by mean minus spread of the critics, so that the maximum does not pick what
+        none of them has seen.
+        """
+        drawn = torch.randint(
+            KEPT_CANDIDATES,
+            (len(batch.next_plans), TARGET_CANDIDATES),
+            generator=self.generator,
+        )
+        plans = torch.take_along_dim(batch.next_plans, drawn[..., None], 1)
+        features = batch.next_features.repeat_interleave(TARGET_CANDIDATES, 0)
+        values = self.target(features, plans.flatten(0, 1))
+        sure = values.mean(0) - self.method.pessimism * values.std(0)
+        best = sure.reshape(-1, TARGET_CANDIDATES).amax(1)
+        goal: Tensor = batch.reward + self.method.discount * (1 - batch.terminated) * best
+        return goal.clamp_(0.0, 1.0)
+
+    @property
+    def acting(self) -> nn.Module:
+        """What the policy server acts with."""
+        return self.critics
+
+    def parts(self) -> Parts:
+        """What a checkpoint keeps."""
+        return Parts(
+            {"critics": self.critics, "target": self.target},
+            {"critic_optimiser": self.optimiser},
+            {},
+        )

@@ -37,6 +37,7 @@ from tmrl_ros.core.types import (
     RobotSample,
     Target,
 )
+from tmrl_ros.data.plans import PLAN_SIZE
 
 
 def to_ns(stamp: Time) -> int:
@@ -201,6 +202,8 @@ def chunk_to_msg(chunk: Chunk) -> ActionChunk:
         features=array.array("f", chunk.features),
         z=array.array("f", chunk.z),
         t_context=float(chunk.t_context),
+        edit=array.array("f", chunk.edit),
+        candidates=array.array("f", chunk.candidates.ravel()),
         deterministic=chunk.deterministic,
         actor=chunk.actor,
         parameters_version=chunk.parameters_version,
@@ -236,6 +239,8 @@ def chunk_from_msg(msg: ActionChunk) -> Chunk:
         features=np.array(msg.features, np.float32),
         z=np.array(msg.z, np.float32),
         t_context=float(msg.t_context),
+        edit=np.array(msg.edit, np.float32),
+        candidates=np.array(msg.candidates, np.float32).reshape(-1, PLAN_SIZE),
         deterministic=bool(msg.deterministic),
         actor=msg.actor,
         parameters_version=int(msg.parameters_version),

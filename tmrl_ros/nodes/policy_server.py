@@ -46,7 +46,9 @@ class PolicyServer(ConfiguredNode):
         else:
             spec = check_bundle(task.bundle, self.config)
             spec, network = load_bundle(task.bundle)
-            self._acting = ActingPolicy(ChunkPolicy(spec, network), self.config.method)
+            safety = self.config.safety
+            workspace = np.array(safety.workspace_min_m), np.array(safety.workspace_max_m)
+            self._acting = ActingPolicy(ChunkPolicy(spec, network), self.config.method, workspace)
             self._bundle_hash = spec.digest()
             self._warm_up()
         self._episode: Episode | None = None
@@ -228,6 +230,8 @@ class PolicyServer(ConfiguredNode):
             features=decision.features,
             z=decision.z,
             t_context=decision.t_context,
+            edit=decision.edit,
+            candidates=decision.candidates,
             deterministic=deterministic,
             actor=decision.actor,
             parameters_version=decision.parameters_version,

@@ -194,7 +194,7 @@ def check_bundle(folder: Path, config: Config) -> PolicySpec:
         )
     if config.method.learns:
         wanted = {"action_noise"}
-        if config.method.first_t_context is not None:
+        if config.method.steers_context:
             wanted.add("context_timestep")
         needs = wanted - set(spec.capabilities)
         if needs:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from torch import Tensor
 
 from tmrl_ros.core.types import Float32Array
 from tmrl_ros.policies.prompt import embed_prompt
@@ -97,6 +98,12 @@ def actor_features(raw_context: Float32Array, spec: ContextSpec) -> Float32Array
     values = np.concatenate([placed.ravel(), own, relative.ravel()])
     features: Float32Array = np.clip(values, -5.0, 5.0).astype(np.float32)
     return features
+
+
+def relative_objects(features: Tensor) -> Tensor:
+    """Where the objects are from the tool, of features (B, F): (B, K, 3) in `RELATIVE_SCALE_M`."""
+    objects = (features.shape[-1] - STATE_SIZE) // 6
+    return features[..., 3 * objects + STATE_SIZE :].reshape(*features.shape[:-1], objects, 3)
 
 
 def feature_size(spec: ContextSpec) -> int:

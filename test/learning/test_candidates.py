@@ -1,0 +1,132 @@
+"""Candidates are the policy's own chunks, stay in the workspace, and critics choose among them."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tmrl_ros.core.config import MethodConfig
+from tmrl_ros.data.plans import KEPT_CANDIDATES, PLAN_SCALE_M, PLAN_SIZE, plan_of
+from tmrl_ros.learning.acting import ActingPolicy, pack_weights, prior
+from tmrl_ros.learning.candidates import draw
+from tmrl_ros.learning.networks import PlanCritics
+from tmrl_ros.policies.bundle import load_bundle
+from tmrl_ros.policies.context import feature_size
+from tmrl_ros.policies.policy import ChunkPolicy
+
+BUNDLE = Path(__file__).parents[2] / "bundles" / "lift"
+TOOL = np.array([0.45, 0.0, 0.2])
+CONTEXT = np.array([0.5, 0.0, 0.02, *TOOL, 1.0], np.float32)
+WORKSPACE = np.array([0.28, -0.4, 0.005]), np.array([0.72, 0.4, 0.6])
+METHOD = MethodConfig(warmup_episodes=0, hidden=16, edit_m=0.02)
+
+
+@pytest.fixture(scope="module")
+def policy() -> ChunkPolicy:
+    return ChunkPolicy(*load_bundle(BUNDLE))
+
+
+def candidates(policy, *, count=64, workspace=WORKSPACE, method=METHOD, seed=0):
+    zero = np.zeros(policy.z_size, np.float32)
+    eps = np.zeros(policy.spec.context.size, np.float32)
+    rng = np.random.default_rng(seed)
+    return draw(
+        *(policy, CONTEXT, method, rng),
+        **{"count": count, "eps": eps, "first": (zero, 0.0), "workspace": workspace},
+    )
+
+
+class Downwards(torch.nn.Module):
+    """Critics, five that agree, for whom lower is better."""
+
+    def forward(self, features, plans):
+        return -plans[:, 14].expand(5, -1)
+
+
+def test_the_first_is_the_plain_answer_and_edits_are_shifts_of_the_policy_s_own(policy) -> None:
+    drawn = candidates(policy, workspace=None)
+    eps = np.zeros((1, policy.spec.context.size), np.float32)
+    zero = np.zeros((1, policy.z_size), np.float32)
+    plain = policy.sample(CONTEXT[None], zero, np.zeros(1, np.float32), eps)[0]
+    assert np.allclose(drawn.actions[0], plain, atol=1e-5)
+    unedited = candidates(policy, workspace=None, method=METHOD.model_copy(update={"edit_m": 0.0}))
+    shift = drawn.actions - unedited.actions
+    assert np.allclose(shift[:, -1, :3], drawn.edits, atol=1e-6)
+    assert np.allclose(shift[:, 3, :3], drawn.edits / 2, atol=1e-6)
+    assert np.allclose(drawn.edits[::2], 0) and np.abs(drawn.edits[1::2]).max() > 0.02
+
+
+def test_half_imitate_and_the_others_have_any_timestep(policy) -> None:
+    t = candidates(policy).t_context
+    assert (t == 0).sum() == 32
+    assert t.max() > 0.9 and t.min() >= 0
+
+
+def test_candidates_stay_in_the_workspace(policy) -> None:
+    floor = np.array([0.44, -0.01, 0.19]), np.array([0.46, 0.01, 0.21])
+    reached = candidates(policy, workspace=floor).actions[..., :3] + TOOL
+    assert (reached >= floor[0]).all() and (reached <= floor[1]).all()
+    free = candidates(policy, workspace=None).actions[..., :3] + TOOL
+    assert (free < floor[0]).any()
+
+
+def test_the_chosen_plan_is_kept_first_and_no_other_twice(policy) -> None:
+    drawn = candidates(policy)
+    kept = drawn.kept(5, np.random.default_rng(0))
+    assert kept.shape == (KEPT_CANDIDATES, PLAN_SIZE)
+    assert np.array_equal(kept[0], drawn.plans[5])
+    assert len({tuple(plan) for plan in kept}) == KEPT_CANDIDATES
+    assert len(candidates(policy, count=3).kept(1, np.random.default_rng(0))) == 3
+
+
+def test_a_plan_tells_where_each_quarter_of_the_rows_ends() -> None:
+    actions = np.zeros((8, 4))
+    actions[:, 0], actions[:, 3] = np.arange(8) * 0.01, 1.0
+    plan = plan_of(actions).reshape(4, 4)
+    assert np.allclose(plan[:, 0] * PLAN_SCALE_M, [0.01, 0.03, 0.05, 0.07])
+    assert np.allclose(plan[:, 3], 1.0)
+
+
+def acting(policy, critics=None) -> ActingPolicy:
+    made = ActingPolicy(policy, METHOD, WORKSPACE)
+    features = feature_size(policy.spec.context)
+    sizes = {"features": features, "z_size": policy.z_size, "z_bound": 1.5}
+    torch.manual_seed(0)
+    network = PlanCritics(features, METHOD.hidden, METHOD.critics)
+    weights, metadata = pack_weights(
+        network, {**sizes, "hidden": METHOD.hidden, "critics": METHOD.critics}, prior()
+    )
+    made.install(weights, metadata, 4)
+    if critics is not None:
+        made._learned = critics
+    return made
+
+
+def test_the_arm_does_what_the_critics_value_most(policy) -> None:
+    chooser = acting(policy, Downwards())
+    chooser.begin_episode(index=0, seed=1, method="tmrl", deterministic=True)
+    decision = chooser.decide(CONTEXT)
+    lowest = decision.candidates[:, 14].min()
+    assert decision.candidates[0, 14] == lowest
+    assert np.allclose(plan_of(decision.actions), decision.candidates[0], atol=1e-6)
+    assert (decision.actor, decision.parameters_version) == ("tmrl", 4)
+
+
+def test_an_episode_is_acted_the_same_way_again(policy) -> None:
+    runs = []
+    for _ in range(2):
+        chooser = acting(policy)
+        chooser.begin_episode(index=3, seed=7, method="tmrl", deterministic=False)
+        runs.append(np.stack([chooser.decide(CONTEXT).actions for _ in range(3)]))
+    assert np.array_equal(runs[0], runs[1])
+
+
+def test_weights_of_another_method_are_refused(policy) -> None:
+    chooser = ActingPolicy(policy, METHOD)
+    network = PlanCritics(feature_size(policy.spec.context), 8, 2)
+    sizes = {"features": 10, "z_size": policy.z_size, "z_bound": 1.5, "hidden": 16, "critics": 5}
+    weights, metadata = pack_weights(network, sizes, prior())
+    with pytest.raises(ValueError, match="not those of tmrl"):
+        chooser.install(weights, metadata, 1)
+    assert chooser.version == 0

@@ -1,0 +1,46 @@
+"""A chunk as critics see it: where its rows take the tool, in a few numbers."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tmrl_ros.core.types import Chunk, Float32Array, FloatArray
+
+PLAN_ROWS = 4
+PLAN_SIZE = 4 * PLAN_ROWS
+KEPT_CANDIDATES = 16
+"""Plans kept of the candidates of a decision, the chosen one first."""
+PLAN_SCALE_M = 0.1
+
+
+def plan_of(actions: FloatArray) -> Float32Array:
+    """Plans of chunks.
+
+    Args:
+        actions: (..., H, 4) metres from the measured pose and gripper opening in [0, 1].
+
+    Returns:
+        (..., 16) float32: after each quarter of the rows, x y z in units of 0.1 m and the opening
+        scaled to [-1, 1].
+    """
+    horizon = actions.shape[-2]
+    rows = np.round(np.arange(1, PLAN_ROWS + 1) * horizon / PLAN_ROWS).astype(int) - 1
+    picked = actions[..., np.maximum(rows, 0), :].astype(np.float32)
+    picked[..., :3] /= PLAN_SCALE_M
+    picked[..., 3] = 2 * picked[..., 3] - 1
+    return picked.reshape(*picked.shape[:-2], PLAN_SIZE)
+
+
+def plans_of(chunk: Chunk) -> Float32Array:
+    """Plans (N, 16) of what a policy could have done, the chosen one first.
+
+    A chunk that was recorded without candidates has its own plan alone; one without four columns
+    has none.
+    """
+    if chunk.candidates.size:
+        return chunk.candidates
+    if chunk.actions.ndim != 2 or chunk.actions.shape[1] != PLAN_SIZE // PLAN_ROWS:
+        return np.zeros((0, PLAN_SIZE), np.float32)
+    if not len(chunk.actions):
+        return np.zeros((0, PLAN_SIZE), np.float32)
+    return plan_of(chunk.actions)[None]

@@ -1,0 +1,90 @@
+"""Chunks that could be executed next: what a frozen policy makes of several (z, t), and near it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tmrl_ros.core.config import MethodConfig
+from tmrl_ros.core.types import Float32Array, FloatArray
+from tmrl_ros.data.plans import KEPT_CANDIDATES, plan_of
+from tmrl_ros.policies.policy import ChunkPolicy
+
+MARGIN_M = 0.005
+"""Candidates stay this far inside the workspace."""
+Z_LIMIT = 2.0
+
+Workspace = tuple[FloatArray, FloatArray]
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """n chunks and how they came about; the first is the policy's plain answer.
+
+    Attributes:
+        actions: (n, H, A) metres from the measured pose and gripper opening.
+        z: (n, Z) action noise.
+        t_context: (n,) in [0, 1].
+        edits: (n, 3) shift of the last row in metres.
+        plans: (n, P), see `data/plans.py`.
+    """
+
+    actions: FloatArray
+    z: Float32Array
+    t_context: Float32Array
+    edits: Float32Array
+    plans: Float32Array
+
+    def kept(self, chosen: int, rng: np.random.Generator) -> Float32Array:
+        """Plans (N, P) to remember: the chosen one, then others drawn without order."""
+        others = rng.permutation(np.delete(np.arange(len(self.plans)), chosen))
+        return self.plans[[chosen, *others[: KEPT_CANDIDATES - 1]]]
+
+
+def draw(
+    policy: ChunkPolicy,
+    context: Float32Array,
+    method: MethodConfig,
+    rng: np.random.Generator,
+    *,
+    count: int,
+    eps: Float32Array,
+    first: tuple[Float32Array, float],
+    workspace: Workspace | None,
+) -> Candidates:
+    """Draw candidates for a decision.
+
+    Half of them imitate (t = 0), the others have t anywhere in [0, 1]. Half of them see the
+    episode's own context noise, so that what was begun under it can be gone on with; the others see
+    fresh noise, and their chunks are shifted a little (Gaussian edits that grow from the first row
+    to the last): they reach what the policy alone does not.
+
+    Args:
+        policy: The frozen policy.
+        context: Raw context (C,).
+        method: `candidate_z_std` and `edit_m`.
+        rng: Source of everything random.
+        count: How many, the first included.
+        eps: The episode's context noise (C,).
+        first: z and t of the first candidate, which has no edit.
+        workspace: Lowest and highest tool position (m, base frame) that chunks are kept within.
+    """
+    spread = method.candidate_z_std * rng.standard_normal((count, policy.z_size))
+    z = np.clip(spread, -Z_LIMIT, Z_LIMIT).astype(np.float32)
+    t = rng.random(count).astype(np.float32)
+    t[: count // 2] = 0.0
+    noise = rng.standard_normal((count, len(context))).astype(np.float32)
+    noise[::2] = eps
+    edits = (method.edit_m * rng.standard_normal((count, 3))).astype(np.float32)
+    edits[::2] = 0.0
+    z[0], t[0] = first
+    actions = policy.sample(np.repeat(context[None], count, 0), z, t, noise)
+    horizon = actions.shape[1]
+    growing = np.arange(1, horizon + 1)[:, None] / horizon
+    actions[..., :3] += growing * edits[:, None]
+    if workspace is not None:
+        tool = context[policy.spec.context.parts()["state"]][:3]
+        low, high = workspace
+        actions[..., :3] = np.clip(actions[..., :3], low + MARGIN_M - tool, high - MARGIN_M - tool)
+    return Candidates(actions, z, t, edits, plan_of(actions))

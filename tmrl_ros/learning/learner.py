@@ -1,0 +1,42 @@
+"""What every learner can do, whichever method it follows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from tmrl_ros.core.config import MethodConfig
+from tmrl_ros.learning.replay import Replay
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a checkpoint keeps of a learner, by name."""
+
+    modules: dict[str, nn.Module]
+    optimisers: dict[str, torch.optim.Optimizer]
+    scalars: dict[str, Tensor]
+
+
+class Learner(Protocol):
+    """Networks, optimisers and random state; `update` is one gradient step."""
+
+    method: MethodConfig
+    generator: torch.Generator
+    rng: np.random.Generator
+    updates: int
+    metrics: dict[str, float]
+
+    @property
+    def acting(self) -> nn.Module:
+        """What the policy server acts with."""
+
+    def update(self, replay: Replay) -> None:
+        """One gradient step on a batch of the replay."""
+
+    def parts(self) -> Parts:
+        """What a checkpoint keeps."""
