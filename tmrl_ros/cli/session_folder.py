@@ -95,8 +95,8 @@ def session_for(kind: str, overrides: Sequence[str], resume: str | None = None) 
         session, known = new_session(overrides, kind=kind), False
     if kind == "deploy" and session.config.method.learns and not known:
         raise ConfigurationError(
-            f"deploy with method=tmrl needs an actor that has learned, and {shown(session.path)} "
-            f"has none in {CHECKPOINTS}/: name a session with --resume, or take method=base."
+            f"deploy with method=tmrl needs a session that has learned, and {shown(session.path)} "
+            f"has nothing in {CHECKPOINTS}/: name a session with --resume, or take method=base."
         )
     return session
 

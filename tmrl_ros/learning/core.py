@@ -1,4 +1,4 @@
-"""The learner without ROS: episodes in, gradient steps in their order, actor weights out.
+"""The learner without ROS: episodes in, gradient steps in their order, weights out.
 
 Episodes are learned from strictly one after the other: the rows of the next one enter the replay
 only when the updates owed for the last are done. What is learned therefore does not depend on when

@@ -1,4 +1,4 @@
-"""Learner: turns finished episodes into actor weights; never in the way of the arm."""
+"""Learner: turns finished episodes into weights; never in the way of the arm."""
 
 from __future__ import annotations
 

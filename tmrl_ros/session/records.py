@@ -32,7 +32,7 @@ class EpisodeRecord:
         z_norm: Norm of its action noise.
         latency_ms: Wall time from every observation to its chunk, as the session node saw it.
         steps_sent, steps_clipped: Targets sent and slowed down or pulled in by the supervisor.
-        parameters_version: Actor weights of the last decision.
+        parameters_version: Learned weights of the last decision.
         learner: Figures of the learner when the episode ended.
     """
 
