@@ -243,7 +243,7 @@ class MethodConfig(Section):
         0.0, ge=0, le=1, description="share of the exploration noise's variance held all episode"
     )
     initial_t_context: float = Field(0.1, gt=0, lt=1, description="median of the actor's first t")
-    capacity: int = Field(100_000, ge=100)
+    capacity: int = Field(20_000, ge=100)
     checkpoint_every_episodes: int = Field(10, ge=1)
 
     @property

@@ -8,7 +8,7 @@ from tmrl_ros.core.types import Chunk, Float32Array, FloatArray
 
 PLAN_ROWS = 4
 PLAN_SIZE = 4 * PLAN_ROWS
-KEPT_CANDIDATES = 16
+KEPT_CANDIDATES = 64
 """Plans kept of the candidates of a decision, the chosen one first."""
 PLAN_SCALE_M = 0.1
 
