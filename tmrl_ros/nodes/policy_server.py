@@ -31,7 +31,7 @@ KEPT_PARAMETERS = 8
 
 
 class PolicyServer(ConfiguredNode):
-    """Holds the frozen policy and what was learned; computes at once, moves once rewards are known."""
+    """Holds the frozen policy and what was learned; answers at once, moves once rewards are in."""
 
     def __init__(self) -> None:
         """Load and check the bundle; nothing is published before that succeeded."""
