@@ -123,8 +123,12 @@ class FlowPolicy(nn.Module):
         Returns:
             (B, H, A).
         """
-        times = torch.cat([sinusoidal(t_context, 64), sinusoidal(t_action, 64)], -1)
-        condition = nn.functional.silu(self.embed_times(times) + self.embed_context(context))
+        return self._predict(x, t_action, self.embed_context(context), sinusoidal(t_context, 64))
+
+    def _predict(self, x: Tensor, t_action: Tensor, context: Tensor, t_context: Tensor) -> Tensor:
+        """`forward` with the context (B, W) and its timestep (B, 64) already embedded."""
+        times = torch.cat([t_context, sinusoidal(t_action, 64)], -1)
+        condition = nn.functional.silu(self.embed_times(times) + context)
         h = self.embed_action(x.reshape(x.shape[0], self.size.tokens, -1)) + self.position
         for block in self.blocks:
             h = block(h, condition)
@@ -174,11 +178,14 @@ class FlowPolicy(nn.Module):
             (B, H, A), normalised.
         """
         t_context = quantise(t_context)
-        context = smooth_context(context, eps_context, t_context, self.smoothed)
+        context = self.embed_context(
+            smooth_context(context, eps_context, t_context, self.smoothed)
+        )
+        t_context = sinusoidal(t_context, 64)
         x = noise
         for step in range(steps, 0, -1):
             t = torch.full((noise.shape[0],), step / steps)
-            prediction = self(x, t, context, t_context)
+            prediction = self._predict(x, t, context, t_context)
             # x - dt * (x - prediction) / t with dt = 1 / steps and t = step / steps
             x = x + (prediction - x) / step
         return x
