@@ -27,13 +27,14 @@ def policy() -> ChunkPolicy:
     return ChunkPolicy(*load_bundle(BUNDLE))
 
 
-def candidates(policy, *, count=64, workspace=WORKSPACE, method=METHOD, seed=0):
+def candidates(policy, *, count=64, workspace=WORKSPACE, edited=True, seed=0):
     zero = np.zeros(policy.z_size, np.float32)
     eps = np.zeros(policy.spec.context.size, np.float32)
     rng = np.random.default_rng(seed)
     return draw(
-        *(policy, CONTEXT, method, rng),
-        **{"count": count, "eps": eps, "first": (zero, 0.0), "workspace": workspace},
+        *(policy, CONTEXT, METHOD, rng),
+        **{"count": count, "eps": eps, "first": (zero, 0.0)},
+        **{"workspace": workspace, "edited": edited},
     )
 
 
@@ -111,6 +112,15 @@ def test_the_arm_does_what_the_critics_value_most(policy) -> None:
     assert decision.candidates[0, 14] == lowest
     assert np.allclose(plan_of(decision.actions), decision.candidates[0], atol=1e-6)
     assert (decision.actor, decision.parameters_version) == ("tmrl", 4)
+
+
+def test_only_while_training_are_chunks_edited(policy) -> None:
+    chooser = acting(policy)
+    edits = {}
+    for deterministic in (True, False):
+        chooser.begin_episode(index=0, seed=1, method="tmrl", deterministic=deterministic)
+        edits[deterministic] = np.array([chooser.decide(CONTEXT).edit for _ in range(10)])
+    assert not edits[True].any() and edits[False].any()
 
 
 def test_an_episode_is_acted_the_same_way_again(policy) -> None:

@@ -180,7 +180,8 @@ class ActingPolicy:
     def _best_candidate(self, context: Float32Array, features: Float32Array) -> Decision:
         """The candidate that the critics value most; in warm-up the policy's plain answer.
 
-        While training, what critics disagree about counts as promising.
+        While training, what critics disagree about counts as promising, and some candidates are
+        edited; in evaluations all are chunks of the policy's own.
         """
         learned = self._learned if self._mode == LEARNED else None
         drawn = draw(
@@ -192,6 +193,7 @@ class ActingPolicy:
             eps=self._eps,
             first=self._warmup() if learned is None else (self._no_noise(), 0.0),
             workspace=self._workspace,
+            edited=not self._deterministic,
         )
         best = 0
         if learned is not None:

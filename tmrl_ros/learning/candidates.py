@@ -52,13 +52,14 @@ def draw(
     eps: Float32Array,
     first: tuple[Float32Array, float],
     workspace: Workspace | None,
+    edited: bool,
 ) -> Candidates:
     """Draw candidates for a decision.
 
     Half of them imitate (t = 0), the others have t anywhere in [0, 1]. Half of them see the
     episode's own context noise, so that what was begun under it can be gone on with; the others see
-    fresh noise, and their chunks are shifted a little (Gaussian edits that grow from the first row
-    to the last): they reach what the policy alone does not.
+    fresh noise, and, if `edited`, their chunks are shifted a little (Gaussian edits that grow from
+    the first row to the last): they try what the policy alone does not.
 
     Args:
         policy: The frozen policy.
@@ -69,6 +70,7 @@ def draw(
         eps: The episode's context noise (C,).
         first: z and t of the first candidate, which has no edit.
         workspace: Lowest and highest tool position (m, base frame) that chunks are kept within.
+        edited: Whether to shift half of them; the random numbers are drawn in any case.
     """
     spread = method.candidate_z_std * rng.standard_normal((count, policy.z_size))
     z = np.clip(spread, -Z_LIMIT, Z_LIMIT).astype(np.float32)
@@ -77,7 +79,7 @@ def draw(
     noise = rng.standard_normal((count, len(context))).astype(np.float32)
     noise[::2] = eps
     edits = (method.edit_m * rng.standard_normal((count, 3))).astype(np.float32)
-    edits[::2] = 0.0
+    edits[:: 2 if edited else 1] = 0.0
     z[0], t[0] = first
     actions = policy.sample(np.repeat(context[None], count, 0), z, t, noise)
     horizon = actions.shape[1]

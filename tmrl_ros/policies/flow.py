@@ -178,9 +178,7 @@ class FlowPolicy(nn.Module):
             (B, H, A), normalised.
         """
         t_context = quantise(t_context)
-        context = self.embed_context(
-            smooth_context(context, eps_context, t_context, self.smoothed)
-        )
+        context = self.embed_context(smooth_context(context, eps_context, t_context, self.smoothed))
         t_context = sinusoidal(t_context, 64)
         x = noise
         for step in range(steps, 0, -1):
