@@ -51,7 +51,8 @@ def test_the_first_is_the_plain_answer_and_edits_are_shifts_of_the_policy_s_own(
     zero = np.zeros((1, policy.z_size), np.float32)
     plain = policy.sample(CONTEXT[None], zero, np.zeros(1, np.float32), eps)[0]
     assert np.allclose(drawn.actions[0], plain, atol=1e-5)
-    unedited = candidates(policy, workspace=None, method=METHOD.model_copy(update={"edit_m": 0.0}))
+    unedited = candidates(policy, workspace=None, edited=False)
+    assert not unedited.edits.any()
     shift = drawn.actions - unedited.actions
     assert np.allclose(shift[:, -1, :3], drawn.edits, atol=1e-6)
     assert np.allclose(shift[:, 3, :3], drawn.edits / 2, atol=1e-6)
