@@ -24,9 +24,14 @@ ROOT = Path(__file__).resolve().parents[1]
 OUT = ROOT / "docs" / "benchmarks"
 METHODS = {
     "tmrl": [],
+    "expo": ["method=expo"],
     "dsrl": ["method=dsrl"],
+    "tmrl_paper": ["method=tmrl_paper"],
+    "tmrl, no edits": ["method.edit_m=0"],
+    "tmrl, 16 candidates": ["method.candidates=16"],
+    "tmrl, no optimism": ["method.optimism=0"],
+    "tmrl, no pessimism": ["method.pessimism=0"],
     "tmrl, 2 critics": ["method.critics=2"],
-    "tmrl, nothing held": ["method.held_exploration=0"],
     "tmrl, half successes": ["method.success_fraction=0.5"],
 }
 WINDOW = 20

@@ -37,6 +37,7 @@ from tmrl_ros.data.bag_reader import Piece
 from tmrl_ros.data.dataset import Demonstration, Trajectory
 from tmrl_ros.learning.acting import ActingPolicy
 from tmrl_ros.learning.core import LearnerCore
+from tmrl_ros.learning.methods import Sizes
 from tmrl_ros.perception.perceiver import Perceiver
 from tmrl_ros.perception.synchroniser import Bundle, Frame
 from tmrl_ros.policies.context import feature_size
@@ -130,6 +131,7 @@ class Rig:
                 t_context=made.t_context,
                 actor=made.actor,
                 parameters_version=made.parameters_version,
+                eps_context=made.eps_context,
                 edit=made.edit,
                 candidates=made.candidates,
                 execute_steps=0 if outcome else action.execute_steps,
@@ -347,10 +349,10 @@ class Trial:
     def __init__(self, rig: Rig, policy: ChunkPolicy) -> None:
         self.rig = rig
         method = rig.config.method
-        features = feature_size(policy.spec.context)
-        self.core = LearnerCore(
-            method, features, policy.z_size, rig.config.session.seed, Path(tempfile.gettempdir())
-        )
+        context = policy.spec.context
+        sizes = Sizes(feature_size(context), policy.z_size, context.size)
+        folder = Path(tempfile.gettempdir())
+        self.core = LearnerCore(method, sizes, rig.config.session.seed, folder)
         safety = rig.config.safety
         workspace = np.array(safety.workspace_min_m), np.array(safety.workspace_max_m)
         self.actor = ActingPolicy(policy, method, workspace)

@@ -70,6 +70,7 @@ def chunk(
         features=rng.normal(size=10).astype(np.float32),
         z=rng.normal(size=5).astype(np.float32),
         t_context=0.25,
+        eps_context=rng.normal(size=7).astype(np.float32),
         edit=rng.normal(size=3).astype(np.float32),
         candidates=rng.normal(size=(CANDIDATES, PLAN_SIZE)).astype(np.float32),
         deterministic=False,

@@ -6,6 +6,7 @@ import pytest
 from tmrl_ros.core.config import MethodConfig
 from tmrl_ros.core.types import Chunk
 from tmrl_ros.learning.core import LearnerCore
+from tmrl_ros.learning.methods import Sizes
 
 TESTS = Path(__file__).parents[1]
 sys.path[:0] = [str(TESTS / "learning"), str(TESTS / "data")]
@@ -21,6 +22,7 @@ def make(tmp_path):
         values = {"hidden": 16, "batch_size": 8, "updates_per_decision": 0, "warmup_episodes": 0}
         method = MethodConfig(**{**values, **settings})
         folder = tmp_path / "checkpoints"
-        return LearnerCore(method, sample.features.size, sample.z.size, 0, folder, recall=recall)
+        sizes = Sizes(sample.features.size, sample.z.size, sample.eps_context.size)
+        return LearnerCore(method, sizes, 0, folder, recall=recall)
 
     return core

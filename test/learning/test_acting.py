@@ -8,8 +8,9 @@ import torch
 
 from tmrl_ros.core.config import MethodConfig
 from tmrl_ros.learning.acting import ActingPolicy, pack_weights, prior
-from tmrl_ros.learning.networks import Actor
+from tmrl_ros.learning.methods import Sizes, acting_module
 from tmrl_ros.policies.bundle import load_bundle
+from tmrl_ros.policies.context import feature_size
 from tmrl_ros.policies.policy import ChunkPolicy
 
 BUNDLE = Path(__file__).parents[2] / "bundles" / "lift"
@@ -19,21 +20,17 @@ CONTEXT = np.array([0.5, 0.0, 0.02, 0.45, 0.0, 0.2, 1.0], np.float32)
 def acting(held: float) -> ActingPolicy:
     """A policy with a new actor, past its warm-up."""
     policy = ChunkPolicy(*load_bundle(BUNDLE))
-    method = MethodConfig(name="latent", held_exploration=held, warmup_episodes=0)
+    method = MethodConfig(name="dsrl", held_exploration=held, warmup_episodes=0, hidden=16)
     torch.manual_seed(0)
-    actor = Actor(10, policy.z_size, 16, method.z_bound, method.initial_t_context)
-    weights, metadata = pack_weights(
-        actor,
-        {"features": 10, "z_size": policy.z_size, "hidden": 16, "z_bound": method.z_bound},
-        prior(),
-    )
+    context = policy.spec.context
+    sizes = Sizes(feature_size(context), policy.z_size, context.size)
     acting = ActingPolicy(policy, method)
-    acting.install(weights, metadata, 1)
+    acting.install(*pack_weights(acting_module(method, sizes), prior()), 1)
     return acting
 
 
 def pushes(policy: ActingPolicy, seed: int, decisions: int = 3) -> np.ndarray:
-    policy.begin_episode(index=0, seed=seed, method="latent", deterministic=False)
+    policy.begin_episode(index=0, seed=seed, method="dsrl", deterministic=False)
     return np.stack([policy.decide(CONTEXT).z for _ in range(decisions)])
 
 

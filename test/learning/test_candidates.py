@@ -5,11 +5,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from tmrl_ros.core.config import MethodConfig
-from tmrl_ros.data.plans import KEPT_CANDIDATES, PLAN_SCALE_M, PLAN_SIZE, plan_of
+from tmrl_ros.data.plans import KEPT_CANDIDATES, PLAN_SCALE_M, PLAN_SIZE, move_plan, plan_of
 from tmrl_ros.learning.acting import ActingPolicy, pack_weights, prior
 from tmrl_ros.learning.candidates import draw
+from tmrl_ros.learning.methods import Sizes, acting_module
 from tmrl_ros.learning.networks import PlanCritics
 from tmrl_ros.policies.bundle import load_bundle
 from tmrl_ros.policies.context import feature_size
@@ -90,16 +94,11 @@ def test_a_plan_tells_where_each_quarter_of_the_rows_ends() -> None:
     assert np.allclose(plan[:, 3], 1.0)
 
 
-def acting(policy, critics=None) -> ActingPolicy:
-    made = ActingPolicy(policy, METHOD, WORKSPACE)
-    features = feature_size(policy.spec.context)
-    sizes = {"features": features, "z_size": policy.z_size, "z_bound": 1.5}
+def acting(policy, critics=None, method=METHOD) -> ActingPolicy:
+    made = ActingPolicy(policy, method, WORKSPACE)
     torch.manual_seed(0)
-    network = PlanCritics(features, METHOD.hidden, METHOD.critics)
-    weights, metadata = pack_weights(
-        network, {**sizes, "hidden": METHOD.hidden, "critics": METHOD.critics}, prior()
-    )
-    made.install(weights, metadata, 4)
+    sizes = Sizes(feature_size(policy.spec.context), policy.z_size, policy.spec.context.size)
+    made.install(*pack_weights(acting_module(method, sizes), prior()), 4)
     if critics is not None:
         made._learned = critics
     return made
@@ -136,8 +135,49 @@ def test_an_episode_is_acted_the_same_way_again(policy) -> None:
 def test_weights_of_another_method_are_refused(policy) -> None:
     chooser = ActingPolicy(policy, METHOD)
     network = PlanCritics(feature_size(policy.spec.context), 8, 2)
-    sizes = {"features": 10, "z_size": policy.z_size, "z_bound": 1.5, "hidden": 16, "critics": 5}
-    weights, metadata = pack_weights(network, sizes, prior())
     with pytest.raises(ValueError, match="not those of tmrl"):
-        chooser.install(weights, metadata, 1)
+        chooser.install(*pack_weights(network, prior()), 1)
     assert chooser.version == 0
+
+
+@given(
+    edits=arrays(np.float32, (3, PLAN_SIZE), elements=st.floats(-0.25, 0.25, width=32)),
+    horizon=st.sampled_from([4, 8, 16, 10]),
+)
+@settings(max_examples=50, deadline=None)
+def test_moving_a_plan_moves_it_by_that_much(edits, horizon) -> None:
+    actions = np.zeros((3, horizon, 4))
+    actions[..., 3] = 0.5
+    assert np.allclose(plan_of(move_plan(actions, edits)) - plan_of(actions), edits, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["tmrl", "expo", "dsrl", "tmrl_paper"])
+@pytest.mark.parametrize("warmup", [True, False])
+def test_whatever_the_method_what_was_asked_of_the_policy_remakes_the_chunk(
+    policy, name, warmup
+) -> None:
+    method = METHOD.model_copy(update={"name": name, "warmup_episodes": 5 if warmup else 0})
+    made = acting(policy, method=method)
+    made.begin_episode(index=0, seed=1, method=name, deterministic=False)
+    for _ in range(5):
+        decision = made.decide(CONTEXT)
+        assert decision.actor == ("warmup" if warmup else name)
+        again = policy.sample(
+            CONTEXT[None],
+            decision.z[None],
+            np.array([decision.t_context], np.float32),
+            decision.eps_context[None],
+        )[0]
+        moved = (decision.actions - again)[:, :3]
+        if name in ("dsrl", "tmrl_paper"):
+            assert np.allclose(moved, 0, atol=1e-5)
+        if name == "tmrl":
+            growing = np.arange(1, 9)[:, None] / 8
+            free = policy.spec.action.horizon * [True]
+            inside = (decision.actions[:, :3] + TOOL > WORKSPACE[0] + 0.006).all(1)
+            free = np.logical_and(free, inside)
+            assert np.allclose(moved[free], (growing * decision.edit)[free], atol=1e-5)
+        if name in ("dsrl", "expo"):
+            assert decision.t_context == 0.0
+        if decision.candidates.size:
+            assert np.allclose(decision.candidates[0], plan_of(decision.actions), atol=1e-5)

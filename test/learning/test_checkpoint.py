@@ -12,32 +12,33 @@ from tmrl_ros.core.errors import OperatorError
 from tmrl_ros.data.plans import PLAN_SIZE
 from tmrl_ros.learning.checkpoint import load_checkpoint, save_checkpoint
 from tmrl_ros.learning.learner import Learner
-from tmrl_ros.learning.methods import learner_for
+from tmrl_ros.learning.methods import Sizes, learner_for
 from tmrl_ros.learning.replay import Replay
 
-F, Z = 10, 2
+SIZES = Sizes(features=10, z=2, context=7)
 METHOD = MethodConfig(hidden=32, critics=2, batch_size=64)
-methods = pytest.mark.parametrize("name", ["tmrl", "latent", "dsrl"])
+methods = pytest.mark.parametrize("name", ["tmrl", "expo", "dsrl", "tmrl_paper"])
 
 
 def make(name: str, seed: int = 3) -> Learner:
-    return learner_for(METHOD.model_copy(update={"name": name}), F, Z, seed)
+    return learner_for(METHOD.model_copy(update={"name": name}), SIZES, seed)
 
 
 def replay_of_anything() -> Replay:
     rng = np.random.default_rng(0)
-    replay = Replay(F, Z, 1000)
+    replay = Replay(SIZES.features, SIZES.z, SIZES.context, 1000)
     for number in range(100):
         good = bool(rng.random() < 0.5)
         replay.add_episode(
             [
                 transition(
                     str(number),
-                    features=rng.normal(size=F).astype(np.float32),
-                    z=rng.normal(size=Z).astype(np.float32),
+                    features=rng.normal(size=SIZES.features).astype(np.float32),
+                    z=rng.normal(size=SIZES.z).astype(np.float32),
                     plan=rng.normal(size=PLAN_SIZE).astype(np.float32),
                     next_plans=rng.normal(size=(4, PLAN_SIZE)).astype(np.float32),
                     t_context=float(rng.random()),
+                    eps_context=rng.normal(size=SIZES.context).astype(np.float32),
                     reward=float(good),
                     terminated=good,
                     success_episode=good,
@@ -82,7 +83,7 @@ def test_a_damaged_or_foreign_checkpoint_is_named(tmp_path: Path, name: str) -> 
     learner = make(name)
     assert load_checkpoint(tmp_path, learner) is None
     file = save_checkpoint(tmp_path, learner, {})
-    other = learner_for(learner.method.model_copy(update={"discount": 0.9}), F, Z, 3)
+    other = learner_for(learner.method.model_copy(update={"discount": 0.9}), SIZES, 3)
     with pytest.raises(OperatorError, match="other method settings"):
         load_checkpoint(tmp_path, other)
     file.write_bytes(b"xx")

@@ -13,8 +13,8 @@ from tmrl_ros.data.plans import KEPT_CANDIDATES, PLAN_SIZE
 from tmrl_ros.data.transitions import Transition
 from tmrl_ros.learning.replay import Replay
 
-F, Z = 3, 2
-REWARD = F + Z + 1 + PLAN_SIZE
+F, Z, C = 3, 2, 5
+REWARD = F + Z + 1 + C + PLAN_SIZE
 
 
 def row(episode: str, decision: int, *, reward: float = 0.0, success: bool = False) -> Transition:
@@ -26,6 +26,7 @@ def row(episode: str, decision: int, *, reward: float = 0.0, success: bool = Fal
         features=np.full(F, value, np.float32),
         z=np.full(Z, -value, np.float32),
         t_context=0.25,
+        eps_context=np.full(C, value - 0.5, np.float32),
         plan=np.full(PLAN_SIZE, value + 0.5, np.float32),
         reward=reward,
         next_features=np.full(F, value + 1, np.float32),
@@ -40,7 +41,7 @@ def row(episode: str, decision: int, *, reward: float = 0.0, success: bool = Fal
 def test_every_drawn_row_was_added_and_next_features_belong_to_it(
     lengths: list[int], capacity: int
 ) -> None:
-    replay = Replay(F, Z, capacity)
+    replay = Replay(F, Z, C, capacity)
     for number, length in enumerate(lengths):
         replay.add_episode([row(str(number), k) for k in range(length)])
     assert replay.size == min(sum(lengths), capacity)
@@ -48,12 +49,13 @@ def test_every_drawn_row_was_added_and_next_features_belong_to_it(
     assert np.allclose(batch.next_features, batch.features + 1)
     assert np.allclose(batch.z, -batch.features[:, :Z])
     assert np.allclose(batch.t, 0.25)
+    assert np.allclose(batch.eps, batch.features[:, :1] - 0.5)
     assert np.allclose(batch.plan, batch.features[:, :1] + 0.5)
     assert np.allclose(batch.next_plans, batch.features[:, :1, None] + 1.5)
 
 
 def test_half_of_a_batch_comes_from_successes_when_there_are_any() -> None:
-    replay = Replay(F, Z, 1000)
+    replay = Replay(F, Z, C, 1000)
     replay.add_episode([row("bad", k) for k in range(100)])
     replay.add_episode([row("good", 500, reward=1.0, success=True)])
     batch = replay.sample(200, 0.5, np.random.default_rng(0))
@@ -61,8 +63,16 @@ def test_half_of_a_batch_comes_from_successes_when_there_are_any() -> None:
     assert replay.successes() == 1
 
 
+def test_the_other_half_can_be_of_failures_alone() -> None:
+    replay = Replay(F, Z, C, 1000)
+    replay.add_episode([row("bad", 1)])
+    replay.add_episode([row("good", k + 500, success=True) for k in range(100)])
+    batch = replay.sample(200, 0.5, np.random.default_rng(0), apart=True)
+    assert int((batch.features[:, 0] == 1).sum()) == 100
+
+
 def test_a_row_that_is_not_finite_is_refused_and_nothing_of_its_episode_is_kept() -> None:
-    replay = Replay(F, Z, 10)
+    replay = Replay(F, Z, C, 10)
     bad = row("x", 1)
     bad.features[0] = np.nan
     with pytest.raises(ValueError, match="transition 1 of x"):
@@ -71,7 +81,7 @@ def test_a_row_that_is_not_finite_is_refused_and_nothing_of_its_episode_is_kept(
 
 
 def test_fewer_plans_than_are_kept_are_repeated_and_no_others_made_up() -> None:
-    replay = Replay(F, Z, 10)
+    replay = Replay(F, Z, C, 10)
     known = np.arange(3 * PLAN_SIZE, dtype=np.float32).reshape(3, PLAN_SIZE)
     replay.add_episode([replace(row("x", 0), next_plans=known)])
     plans = replay.sample(4, 0.5, np.random.default_rng(0)).next_plans.numpy()
@@ -81,11 +91,11 @@ def test_fewer_plans_than_are_kept_are_repeated_and_no_others_made_up() -> None:
 
 def test_an_empty_replay_says_so() -> None:
     with pytest.raises(ValueError, match="replay is empty"):
-        Replay(F, Z, 10).sample(4, 0.5, np.random.default_rng(0))
+        Replay(F, Z, C, 10).sample(4, 0.5, np.random.default_rng(0))
 
 
 def test_relabelling_changes_an_episode_in_place() -> None:
-    replay = Replay(F, Z, 10)
+    replay = Replay(F, Z, C, 10)
     replay.add_episode([row("a", 0), row("a", 1)])
     replay.add_episode([row("b", 2)])
     replay.relabel("a", [row("a", 0, success=True), row("a", 1, reward=1.0, success=True)])
@@ -105,7 +115,7 @@ def stored(replay: Replay) -> list[float]:
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 5])
 @pytest.mark.parametrize("older", [0, 3, 6, 9])
 def test_late_words_may_add_and_take_away_rows(count: int, older: int) -> None:
-    replay = Replay(F, Z, 8)
+    replay = Replay(F, Z, C, 8)
     for k in range(older):
         replay.add_episode([row("old", k, reward=100.0 + k)])
     replay.add_episode([row("a", 0, reward=0.0), row("a", 1, reward=1.0)])
@@ -124,7 +134,7 @@ def test_late_words_may_add_and_take_away_rows(count: int, older: int) -> None:
 
 
 def test_in_a_full_ring_new_labels_keep_the_order_of_decisions() -> None:
-    replay = Replay(F, Z, 4)
+    replay = Replay(F, Z, C, 4)
     replay.add_episode([row("old", k, reward=9.0) for k in range(3)])
     replay.add_episode([row("a", k, reward=float(k)) for k in range(3)])  # wraps around
     before = {float(r): i for i, r in enumerate(replay._columns[:4, REWARD])}
@@ -134,6 +144,6 @@ def test_in_a_full_ring_new_labels_keep_the_order_of_decisions() -> None:
 
 
 def test_it_knows_its_episodes(tmp_path: Path) -> None:
-    replay = Replay(F, Z, 10)
+    replay = Replay(F, Z, C, 10)
     replay.add_episode([row("a", 0)])
     assert "a" in replay and "b" not in replay

@@ -1,15 +1,17 @@
 """Critics over plans learn which motion pays, and count on choosing it the next time as well."""
 
 import numpy as np
+import pytest
 import torch
 from transitions import transition
 
 from tmrl_ros.core.config import MethodConfig
 from tmrl_ros.data.plans import PLAN_SIZE
+from tmrl_ros.learning.expo import EDIT_BOUND, ExpoLearner
 from tmrl_ros.learning.replay import Replay
 from tmrl_ros.learning.tmrl import TmrlLearner
 
-F, Z = 10, 2
+F, Z, C = 10, 2, 7
 METHOD = MethodConfig(hidden=64, critics=3, batch_size=128)
 
 
@@ -32,7 +34,7 @@ def hits(features: np.ndarray, plan: np.ndarray) -> bool:
 def reaching(episodes: int = 1500) -> Replay:
     """One-decision episodes that succeed where the plan ends at the object."""
     rng = np.random.default_rng(0)
-    replay = Replay(F, Z, 5000)
+    replay = Replay(F, Z, C, 5000)
     for number in range(episodes):
         features, tried = scene(rng), plan(rng)
         if number % 3 == 0:
@@ -42,6 +44,7 @@ def reaching(episodes: int = 1500) -> Replay:
             str(number),
             features=features,
             plan=tried,
+            next_plans=tried[None],
             reward=float(good),
             terminated=True,
             success_episode=good,
@@ -50,8 +53,9 @@ def reaching(episodes: int = 1500) -> Replay:
     return replay
 
 
-def test_plans_that_end_at_the_object_are_valued_most_also_where_nothing_was_tried() -> None:
-    learner, replay = TmrlLearner(METHOD, F, seed=0), reaching()
+@pytest.mark.parametrize("kind", [TmrlLearner, ExpoLearner])
+def test_plans_that_end_at_the_object_are_valued_most(kind: type[TmrlLearner]) -> None:
+    learner, replay = kind(METHOD, F, seed=0), reaching()
     for _ in range(600):
         learner.update(replay)
     rng = np.random.default_rng(1)
@@ -66,12 +70,32 @@ def test_plans_that_end_at_the_object_are_valued_most_also_where_nothing_was_tri
     assert found >= 45
 
 
+def test_edits_of_expo_move_plans_towards_the_object_within_their_bound() -> None:
+    learner, replay = ExpoLearner(METHOD, F, seed=0), reaching()
+    for _ in range(1500):
+        learner.update(replay)
+    rng = np.random.default_rng(1)
+    features = np.stack([scene(rng) for _ in range(100)])
+    plans = np.stack([plan(rng) for _ in range(100)])
+    plans[:, 12:14] = features[:, 7:9] + rng.uniform(-0.45, 0.45, (100, 2))
+    edits = learner.editor.edits(
+        torch.from_numpy(features), torch.from_numpy(plans), learner.generator
+    ).detach()
+    assert float(edits.abs().max()) <= EDIT_BOUND
+    moved = plans + edits.numpy()
+
+    def close(tried: np.ndarray) -> int:
+        return sum(hits(f, p) for f, p in zip(features, tried, strict=True))
+
+    assert close(moved) > close(plans) + 10
+
+
 def test_the_value_of_a_step_is_that_of_the_best_plan_after_it() -> None:
     """Two decisions: the second succeeds with one of its two plans, whatever was done then."""
     rng = np.random.default_rng(0)
     start, middle = scene(rng), scene(rng)
     good, bad, first = plan(rng), plan(rng), plan(rng)
-    replay = Replay(F, Z, 100)
+    replay = Replay(F, Z, C, 100)
     for number in range(20):
         tried = good if number % 2 else bad
         rows = [

@@ -15,6 +15,7 @@ PLAIN = Transition(
     features=np.zeros(2, np.float32),
     z=np.zeros(Z, np.float32),
     t_context=0.0,
+    eps_context=np.zeros(0, np.float32),
     plan=np.zeros(PLAN_SIZE, np.float32),
     executed=np.zeros((8, 4)),
     source=ChunkSource.POLICY,

@@ -214,10 +214,11 @@ class MethodConfig(Section):
     """How the policy is fine-tuned (`tmrl`, `dsrl`) or not (`base`), or demonstrated (`scripted`).
 
     `tmrl` chooses among chunks of several action noises and context timesteps by critics of the
-    motion; `latent` has an actor for noise and timestep, `dsrl` (arXiv 2506.15799) for the noise.
+    motion, `expo` among samples and learned edits of them; `dsrl` has an actor for the noise,
+    `tmrl_paper` for noise, timestep and context noise.
     """
 
-    name: Literal["tmrl", "latent", "dsrl", "base", "scripted"] = "tmrl"
+    name: Literal["tmrl", "expo", "dsrl", "tmrl_paper", "base", "scripted"] = "tmrl"
     warmup_episodes: int = Field(20, ge=0)
     updates_per_decision: float = Field(10.0, ge=0, le=100)
     batch_size: int = Field(128, ge=8, le=4096)
@@ -232,34 +233,26 @@ class MethodConfig(Section):
     z_bound: float = Field(1.5, gt=0, le=5)
     warmup_z_std: float = Field(0.5, gt=0, le=3, description="of the repeated noise in warm-up")
     success_fraction: float = Field(0.25, ge=0, le=1, description="of a batch from successes")
-    candidates: int = Field(
-        64, ge=2, le=1024, description="tmrl: chunks per decision to choose from"
-    )
-    candidate_z_std: float = Field(0.8, gt=0, le=3, description="tmrl: of the candidates' noise")
+    candidates: int = Field(64, ge=2, le=1024, description="chunks per decision to choose from")
+    candidate_z_std: float = Field(0.8, gt=0, le=3, description="of the candidates' noise")
     edit_m: float = Field(0.02, ge=0, le=0.1, description="tmrl: spread of shifts of candidates")
-    optimism: float = Field(1.0, ge=0, le=10, description="tmrl: critics' spread, when training")
-    pessimism: float = Field(1.0, ge=0, le=10, description="tmrl: critics' spread, in targets")
+    optimism: float = Field(1.0, ge=0, le=10, description="critics' spread, when training")
+    pessimism: float = Field(1.0, ge=0, le=10, description="critics' spread, in targets")
     held_exploration: float = Field(
         0.0, ge=0, le=1, description="share of the exploration noise's variance held all episode"
     )
-    initial_t_context: float = Field(0.1, gt=0, lt=1, description="median of the actor's first t")
     capacity: int = Field(20_000, ge=100)
     checkpoint_every_episodes: int = Field(10, ge=1)
 
     @property
     def learns(self) -> bool:
         """Whether the method fine-tunes anything."""
-        return self.name in ("tmrl", "latent", "dsrl")
+        return self.name in ("tmrl", "expo", "dsrl", "tmrl_paper")
 
     @property
     def steers_context(self) -> bool:
         """Whether the method chooses the context timestep."""
-        return self.name in ("tmrl", "latent")
-
-    @property
-    def first_t_context(self) -> float | None:
-        """Median of the actor's first context timestep; None where it stays 0."""
-        return self.initial_t_context if self.steers_context else None
+        return self.name in ("tmrl", "tmrl_paper")
 
 
 class RecorderConfig(Section):

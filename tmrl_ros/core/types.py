@@ -139,6 +139,7 @@ class Chunk:
     features: Float32Array = field(default_factory=lambda: np.zeros(0, np.float32))
     z: Float32Array = field(default_factory=lambda: np.zeros(0, np.float32))
     t_context: float = 0.0
+    eps_context: Float32Array = field(default_factory=lambda: np.zeros(0, np.float32))
     edit: Float32Array = field(default_factory=lambda: np.zeros(0, np.float32))
     candidates: Float32Array = field(default_factory=lambda: np.zeros((0, 0), np.float32))
     deterministic: bool = False

@@ -78,7 +78,8 @@ def chunk(msg: Any) -> Chunk:
         features=np.array(msg.features, np.float32),
         z=np.array(msg.z, np.float32),
         t_context=float(msg.t_context),
-        # Bags of older sessions have neither.
+        # Bags of older sessions have none of these.
+        eps_context=np.array(getattr(msg, "eps_context", ()), np.float32),
         edit=np.array(getattr(msg, "edit", ()), np.float32),
         candidates=np.array(getattr(msg, "candidates", ()), np.float32).reshape(-1, PLAN_SIZE),
         deterministic=bool(msg.deterministic),

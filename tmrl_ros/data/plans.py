@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tmrl_ros.core.types import Chunk, Float32Array, FloatArray
 
@@ -11,6 +12,14 @@ PLAN_SIZE = 4 * PLAN_ROWS
 KEPT_CANDIDATES = 64
 """Plans kept of the candidates of a decision, the chosen one first."""
 PLAN_SCALE_M = 0.1
+
+_TENTS = np.eye(PLAN_ROWS + 1)[1:]
+
+
+def _rows(horizon: int) -> NDArray[np.int64]:
+    """The rows that end each quarter of a chunk."""
+    ends = np.round(np.arange(1, PLAN_ROWS + 1) * horizon / PLAN_ROWS).astype(np.int64) - 1
+    return np.maximum(ends, 0)
 
 
 def plan_of(actions: FloatArray) -> Float32Array:
@@ -23,12 +32,22 @@ def plan_of(actions: FloatArray) -> Float32Array:
         (..., 16) float32: after each quarter of the rows, x y z in units of 0.1 m and the opening
         scaled to [-1, 1].
     """
-    horizon = actions.shape[-2]
-    rows = np.round(np.arange(1, PLAN_ROWS + 1) * horizon / PLAN_ROWS).astype(int) - 1
-    picked = actions[..., np.maximum(rows, 0), :].astype(np.float32)
+    picked = actions[..., _rows(actions.shape[-2]), :].astype(np.float32)
     picked[..., :3] /= PLAN_SCALE_M
     picked[..., 3] = 2 * picked[..., 3] - 1
     return picked.reshape(*picked.shape[:-2], PLAN_SIZE)
+
+
+def move_plan(actions: FloatArray, edits: Float32Array) -> FloatArray:
+    """Chunks (..., H, 4) with plans moved by `edits` (..., 16), straight between their points."""
+    horizon = actions.shape[-2]
+    rows = _rows(horizon)
+    share = np.stack([np.interp(np.arange(horizon), [-1, *rows], row) for row in _TENTS])
+    moves = np.einsum("rh,...rd->...hd", share, edits.reshape(*edits.shape[:-1], PLAN_ROWS, -1))
+    moved = actions.copy()
+    moved[..., :3] += PLAN_SCALE_M * moves[..., :3]
+    moved[..., 3] = np.clip(moved[..., 3] + moves[..., 3] / 2, 0.0, 1.0)
+    return moved
 
 
 def plans_of(chunk: Chunk) -> Float32Array:

@@ -40,11 +40,11 @@ TERMINAL = (EpisodeOutcome.SUCCESS, EpisodeOutcome.FAILURE)
 class Transition:
     """One decision and what came of it.
 
-    `features` and `next_features` are (F,), `z` (Z,), `plan` (P,), `next_plans` (N, P) with the
-    chosen one first (`data/plans.py`), `executed` (S, A): the rows really commanded, in the chunk's
-    action space, S <= horizon. `reward` is 1 on success and 0 otherwise unless
-    another reward was chosen. `terminated` rows do not bootstrap; `truncated` ones do, with their
-    true next features.
+    `features` and `next_features` are (F,), `z` (Z,), `eps_context` (C,), `plan` (P,),
+    `next_plans` (N, P) with the chosen one first (`data/plans.py`), `executed` (S, A): the rows
+    really commanded, in the chunk's action space, S <= horizon. `reward` is 1 on success and 0
+    otherwise unless another reward was chosen. `terminated` rows do not bootstrap; `truncated` ones
+    do, with their true next features.
     """
 
     episode_id: str
@@ -52,6 +52,7 @@ class Transition:
     features: Float32Array
     z: Float32Array
     t_context: float
+    eps_context: Float32Array
     plan: Float32Array
     executed: FloatArray
     source: ChunkSource
@@ -292,6 +293,7 @@ class EpisodeAssembler:
             features=chunk.features,
             z=chunk.z,
             t_context=chunk.t_context,
+            eps_context=chunk.eps_context,
             plan=plans[0] if len(plans) else NO_PLAN,
             executed=self._outcomes[chunk.sequence].executed,
             source=chunk.source,
@@ -346,6 +348,7 @@ def _is_finite(row: Transition) -> bool:
     arrays = (
         row.features,
         row.z,
+        row.eps_context,
         row.plan,
         row.next_features,
         row.next_plans,

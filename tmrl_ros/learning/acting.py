@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from safetensors.torch import load, save
-from torch import Tensor, nn
+from torch import nn
 
 from tmrl_ros.core.config import MethodConfig
 from tmrl_ros.core.types import Float32Array, FloatArray
-from tmrl_ros.data.plans import KEPT_CANDIDATES
-from tmrl_ros.learning.candidates import Workspace, draw
-from tmrl_ros.learning.methods import acting_module
-from tmrl_ros.learning.networks import Actor
+from tmrl_ros.learning.candidates import Workspace
+from tmrl_ros.learning.choosers import NOTHING, Choice, Episode, chooser_for, decoded
+from tmrl_ros.learning.methods import Sizes, acting_module
+from tmrl_ros.policies.context import feature_size
 from tmrl_ros.policies.policy import ChunkPolicy
 
 WARMUP, LEARNED, BASE = "warmup", "learned", "base"
-NOTHING = np.zeros(0, np.float32)
 
 
 @dataclass(frozen=True)
@@ -34,6 +32,7 @@ class Decision:
     t_context: float
     actor: str
     parameters_version: int
+    eps_context: Float32Array = field(default_factory=lambda: NOTHING)
     edit: Float32Array = field(default_factory=lambda: NOTHING)
     candidates: Float32Array = field(default_factory=lambda: NOTHING)
 
@@ -101,34 +100,28 @@ class ActingPolicy:
         """
         self.policy, self.method = policy, method
         self.version = 0
-        self._workspace = workspace
+        context = policy.spec.context
+        self._sizes = Sizes(feature_size(context), policy.z_size, context.size)
+        self._chooser = chooser_for(policy, method, workspace)
         self._learned: nn.Module | None = None
         self._exploration = prior()
-        self._rng = np.random.default_rng(0)
-        self._generator = torch.Generator()
-        self._eps = np.zeros(policy.spec.context.size, np.float32)
-        self._held: Tensor | None = None
-        self._mode, self._deterministic, self._warmup_t = BASE, False, 0.0
+        self._mode = BASE
+        self._episode = self._new_episode(0)
 
     def install(self, weights: bytes, metadata_json: str, version: int) -> None:
         """Take new weights; call it between episodes.
 
         Raises:
-            ValueError: The weights do not fit the policy.
+            ValueError: The weights are not of this method and policy.
         """
-        metadata = json.loads(metadata_json)
-        sizes = metadata["sizes"]
-        if sizes["z_size"] != self.policy.z_size:
-            raise ValueError(
-                f"the weights are for z of size {sizes['z_size']}, "
-                f"the policy has {self.policy.z_size}"
-            )
-        module = acting_module(self.method, sizes)
+        module = acting_module(self.method, self._sizes)
         try:
             module.load_state_dict(load(weights))
         except RuntimeError as error:
-            raise ValueError(f"the weights are not those of {self.method.name}: {error}") from None
-        self._exploration = Exploration.from_json(metadata["exploration"])
+            raise ValueError(
+                f"the weights are not those of {self.method.name} for this policy: {error}"
+            ) from None
+        self._exploration = Exploration.from_json(json.loads(metadata_json)["exploration"])
         self._learned = module.eval().requires_grad_(False)
         self.version = version
 
@@ -138,19 +131,22 @@ class ActingPolicy:
         What is held keeps exploration coherent: context noise drawn anew at each chunk dithers
         between behaviours, and independent pushes of successive chunks cancel.
         """
-        self._rng = np.random.default_rng(seed)
-        self._generator.manual_seed(int(self._rng.integers(2**62)))
-        self._eps = self._rng.standard_normal(self.policy.spec.context.size).astype(np.float32)
-        self._held = None
-        self._deterministic = deterministic
+        self._episode = self._new_episode(seed)
+        self._episode.deterministic = deterministic
         if method == BASE:
-            self._mode, self._warmup_t = BASE, 0.0
+            self._mode = BASE
         elif self._learned is None or (index < self.method.warmup_episodes and not deterministic):
-            t_context = self._exploration.choose(self._rng)
+            t_context = self._exploration.choose(self._episode.rng)
             self._mode = WARMUP
-            self._warmup_t = t_context if self.method.steers_context else 0.0
+            self._episode.warmup_t = t_context if self.method.steers_context else 0.0
         else:
             self._mode = LEARNED
+
+    def _new_episode(self, seed: int) -> Episode:
+        rng = np.random.default_rng(seed)
+        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+        eps = rng.standard_normal(self.policy.spec.context.size).astype(np.float32)
+        return Episode(rng, generator, eps, deterministic=False, warmup_t=0.0)
 
     def features(self, context: Float32Array) -> Float32Array:
         """Features (F,) of a raw context (C,)."""
@@ -159,110 +155,35 @@ class ActingPolicy:
     def decide(self, context: Float32Array) -> Decision:
         """Choose a chunk for a raw context (C,)."""
         features = self.features(context)
-        if self._mode == BASE:
-            return self._decoded(context, features, self._small_z(), 0.0)
-        if self.method.name == "tmrl":
-            return self._best_candidate(context, features)
-        z, t = self._latent(features) if self._mode == LEARNED else self._warmup()
-        return self._decoded(context, features, z, t)
-
-    def _decoded(
-        self, context: Float32Array, features: Float32Array, z: Float32Array, t: float
-    ) -> Decision:
-        """The chunk of one (z, t); the frozen policy as it is has its own noise."""
-        noise = self._base_noise() if self._mode == BASE else z
-        actions = self.policy.sample(
-            context[None], noise[None], np.array([t], np.float32), self._eps[None]
-        )[0]
-        actor, version = self._by()
-        return Decision(actions, features, z, t, actor, version)
-
-    def _best_candidate(self, context: Float32Array, features: Float32Array) -> Decision:
-        """The candidate that the critics value most; in warm-up the policy's plain answer.
-
-        While training, what critics disagree about counts as promising, and some candidates are
-        edited; in evaluations all are chunks of the policy's own.
-        """
-        learned = self._learned if self._mode == LEARNED else None
-        drawn = draw(
-            self.policy,
-            context,
-            self.method,
-            self._rng,
-            count=KEPT_CANDIDATES if learned is None else self.method.candidates,
-            eps=self._eps,
-            first=self._warmup() if learned is None else (self._no_noise(), 0.0),
-            workspace=self._workspace,
-            edited=not self._deterministic,
-        )
-        best = 0
-        if learned is not None:
-            best = self._most_valued(learned, features, drawn.plans)
-        actor, version = self._by()
-        return Decision(
-            drawn.actions[best],
-            features,
-            drawn.z[best],
-            float(drawn.t_context[best]),
-            actor,
-            version,
-            edit=drawn.edits[best],
-            candidates=drawn.kept(best, self._rng),
-        )
-
-    def _most_valued(self, critics: nn.Module, features: Float32Array, plans: Float32Array) -> int:
-        with torch.inference_mode():
-            every = torch.from_numpy(features).expand(len(plans), -1)
-            values = critics(every, torch.from_numpy(plans))
-            bonus = 0.0 if self._deterministic else self.method.optimism
-            return int((values.mean(0) + bonus * values.std(0)).argmax())
-
-    def _by(self) -> tuple[str, int]:
-        """Name of what acts, and the version of its weights."""
+        choice = self._choice(context, features)
         learned = self._mode == LEARNED
-        return (self.method.name, self.version) if learned else (self._mode, 0)
+        return Decision(
+            choice.actions,
+            features,
+            choice.z,
+            choice.t_context,
+            self.method.name if learned else self._mode,
+            self.version if learned else 0,
+            choice.eps_context,
+            choice.edit,
+            choice.candidates,
+        )
+
+    def _choice(self, context: Float32Array, features: Float32Array) -> Choice:
+        if self._mode == BASE:
+            noise = self._base_noise()
+            return decoded(self.policy, context, noise, 0.0, self._episode.eps)
+        if self._mode == WARMUP or self._learned is None:
+            return self._chooser.warm_up(self._episode, context)
+        return self._chooser.choose(self._episode, self._learned, context, features)
 
     def _base_noise(self) -> Float32Array:
         """Noise as in training, drawn anew for every row (H, A): the frozen policy as it is."""
         shape = (self.policy.spec.action.horizon, self.policy.z_size)
-        return self._rng.standard_normal(shape).astype(np.float32)
-
-    def _warmup(self) -> tuple[Float32Array, float]:
-        return self._small_z(), self._warmup_t
-
-    def _no_noise(self) -> Float32Array:
-        return np.zeros(self.policy.z_size, np.float32)
-
-    def _small_z(self) -> Float32Array:
-        z = self.method.warmup_z_std * self._rng.standard_normal(self.policy.z_size)
-        return np.clip(z, -self.method.z_bound, self.method.z_bound).astype(np.float32)
-
-    def _latent(self, features: Float32Array) -> tuple[Float32Array, float]:
-        """What the actor chooses."""
-        assert isinstance(self._learned, Actor)
-        with torch.inference_mode():
-            batch = torch.from_numpy(features)[None]
-            if self._deterministic:
-                z, t = self._learned.mode(batch)
-            else:
-                noise = self._exploration_noise(self._learned.size)
-                z, t, _ = self._learned.sample(batch, self._generator, noise=noise)
-        return z[0].numpy(), float(t[0])
-
-    def _exploration_noise(self, size: int) -> Tensor | None:
-        """Unit noise for the actor (1, size), part of it the same for all of the episode."""
-        share = self.method.held_exploration
-        if share == 0:
-            return None
-        if self._held is None:
-            self._held = torch.randn(size, generator=self._generator)
-        fresh = torch.randn(size, generator=self._generator)
-        return (math.sqrt(share) * self._held + math.sqrt(1 - share) * fresh)[None]
+        return self._episode.rng.standard_normal(shape).astype(np.float32)
 
 
-def pack_weights(
-    acting: nn.Module, sizes: dict[str, float], exploration: Exploration
-) -> tuple[bytes, str]:
+def pack_weights(acting: nn.Module, exploration: Exploration) -> tuple[bytes, str]:
     """Weights as safetensors and metadata as JSON, for `PolicyParameters`."""
     tensors = {name: value.detach().clone() for name, value in acting.state_dict().items()}
-    return save(tensors), json.dumps({"sizes": sizes, "exploration": exploration.to_json()})
+    return save(tensors), json.dumps({"exploration": exploration.to_json()})

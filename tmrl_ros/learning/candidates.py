@@ -8,7 +8,7 @@ import numpy as np
 
 from tmrl_ros.core.config import MethodConfig
 from tmrl_ros.core.types import Float32Array, FloatArray
-from tmrl_ros.data.plans import KEPT_CANDIDATES, plan_of
+from tmrl_ros.data.plans import KEPT_CANDIDATES, PLAN_ROWS, PLAN_SCALE_M, move_plan, plan_of
 from tmrl_ros.policies.policy import ChunkPolicy
 
 MARGIN_M = 0.005
@@ -26,6 +26,7 @@ class Candidates:
         actions: (n, H, A) metres from the measured pose and gripper opening.
         z: (n, Z) action noise.
         t_context: (n,) in [0, 1].
+        eps_context: (n, C) context noise.
         edits: (n, 3) shift of the last row in metres.
         plans: (n, P), see `data/plans.py`.
     """
@@ -33,6 +34,7 @@ class Candidates:
     actions: FloatArray
     z: Float32Array
     t_context: Float32Array
+    eps_context: Float32Array
     edits: Float32Array
     plans: Float32Array
 
@@ -56,15 +58,15 @@ def draw(
 ) -> Candidates:
     """Draw candidates for a decision.
 
-    Half of them imitate (t = 0), the others have t anywhere in [0, 1]. Half of them see the
-    episode's own context noise, so that what was begun under it can be gone on with; the others see
-    fresh noise, and, if `edited`, their chunks are shifted a little (Gaussian edits that grow from
-    the first row to the last): they try what the policy alone does not.
+    Half of them imitate (t = 0), the others have t anywhere in [0, 1] where the method chooses it.
+    Half of them see the episode's own context noise, so that what was begun under it can be gone on
+    with; the others see fresh noise, and, if `edited`, their chunks are shifted a little (Gaussian
+    edits that grow from the first row to the last): they try what the policy alone does not.
 
     Args:
         policy: The frozen policy.
         context: Raw context (C,).
-        method: `candidate_z_std` and `edit_m`.
+        method: `candidate_z_std`, `edit_m`, and whether it steers the context timestep.
         rng: Source of everything random.
         count: How many, the first included.
         eps: The episode's context noise (C,).
@@ -75,7 +77,7 @@ def draw(
     spread = method.candidate_z_std * rng.standard_normal((count, policy.z_size))
     z = np.clip(spread, -Z_LIMIT, Z_LIMIT).astype(np.float32)
     t = rng.random(count).astype(np.float32)
-    t[: count // 2] = 0.0
+    t[: count // 2 if method.steers_context else count] = 0.0
     noise = rng.standard_normal((count, len(context))).astype(np.float32)
     noise[::2] = eps
     edits = (method.edit_m * rng.standard_normal((count, 3))).astype(np.float32)
@@ -83,10 +85,42 @@ def draw(
     z[0], t[0] = first
     actions = policy.sample(np.repeat(context[None], count, 0), z, t, noise)
     horizon = actions.shape[1]
-    growing = np.arange(1, horizon + 1)[:, None] / horizon
-    actions[..., :3] += growing * edits[:, None]
-    if workspace is not None:
-        tool = context[policy.spec.context.parts()["state"]][:3]
-        low, high = workspace
-        actions[..., :3] = np.clip(actions[..., :3], low + MARGIN_M - tool, high - MARGIN_M - tool)
-    return Candidates(actions, z, t, edits, plan_of(actions))
+    actions[..., :3] += np.arange(1, horizon + 1)[:, None] / horizon * edits[:, None]
+    actions = kept_within(actions, policy, context, workspace)
+    return Candidates(actions, z, t, noise, edits, plan_of(actions))
+
+
+def edited_along(
+    drawn: Candidates,
+    edits: Float32Array,
+    policy: ChunkPolicy,
+    context: Float32Array,
+    workspace: Workspace | None,
+) -> Candidates:
+    """The candidates and, behind them, the same with their plans moved by `edits` (n, P)."""
+    actions = kept_within(move_plan(drawn.actions, edits), policy, context, workspace)
+    last = edits.reshape(len(edits), PLAN_ROWS, -1)[:, -1, :3] * PLAN_SCALE_M
+    return Candidates(
+        np.concatenate([drawn.actions, actions]),
+        np.concatenate([drawn.z, drawn.z]),
+        np.concatenate([drawn.t_context, drawn.t_context]),
+        np.concatenate([drawn.eps_context, drawn.eps_context]),
+        np.concatenate([drawn.edits, drawn.edits + last]),
+        np.concatenate([drawn.plans, plan_of(actions)]),
+    )
+
+
+def kept_within(
+    actions: FloatArray,
+    policy: ChunkPolicy,
+    context: Float32Array,
+    workspace: Workspace | None,
+) -> FloatArray:
+    """Chunks whose rows stay inside the workspace."""
+    if workspace is None:
+        return actions
+    tool = context[policy.spec.context.parts()["state"]][:3]
+    low, high = workspace
+    actions = actions.copy()
+    actions[..., :3] = np.clip(actions[..., :3], low + MARGIN_M - tool, high - MARGIN_M - tool)
+    return actions

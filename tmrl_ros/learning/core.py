@@ -25,7 +25,7 @@ from tmrl_ros.data.transitions import (
 from tmrl_ros.learning.acting import Exploration, pack_weights, prior
 from tmrl_ros.learning.checkpoint import load_checkpoint, save_checkpoint
 from tmrl_ros.learning.late import TakenEpisodes
-from tmrl_ros.learning.methods import learner_for
+from tmrl_ros.learning.methods import Sizes, learner_for
 from tmrl_ros.learning.replay import Replay
 
 
@@ -56,8 +56,7 @@ class LearnerCore:
     def __init__(
         self,
         method: MethodConfig,
-        features: int,
-        z_size: int,
+        sizes: Sizes,
         seed: int,
         folder: Path,
         *,
@@ -66,15 +65,8 @@ class LearnerCore:
         """`folder` is where checkpoints go, `recall` reads what was recorded of an episode."""
         self.method, self.folder = method, folder
         self._recall = recall
-        self.replay = Replay(features, z_size, method.capacity)
-        self.learner = learner_for(method, features, z_size, seed)
-        self._sizes = {
-            "features": features,
-            "z_size": z_size,
-            "hidden": method.hidden,
-            "z_bound": method.z_bound,
-            "critics": method.critics,
-        }
+        self.replay = Replay(sizes.features, sizes.z, sizes.context, method.capacity)
+        self.learner = learner_for(method, sizes, seed)
         self.progress = Progress()
         self._assemblers: dict[str, EpisodeAssembler] = {}
         self._restored: set[str] = set()
@@ -186,7 +178,7 @@ class LearnerCore:
 
     def weights(self) -> Weights:
         """What to act with now."""
-        data, metadata = pack_weights(self.learner.acting, self._sizes, self.exploration())
+        data, metadata = pack_weights(self.learner.acting, self.exploration())
         return Weights(self.progress.version, self.progress.trained_through, metadata, data)
 
     def exploration(self) -> Exploration:

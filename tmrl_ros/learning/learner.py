@@ -22,6 +22,12 @@ class Parts:
     scalars: dict[str, Tensor]
 
 
+@torch.no_grad()
+def follow(slow: nn.Module, fast: nn.Module, tau: float) -> None:
+    """Move the weights of `slow` by a share `tau` towards those of `fast` (Polyak averaging)."""
+    torch._foreach_lerp_(list(slow.parameters()), list(fast.parameters()), tau)
+
+
 class Learner(Protocol):
     """Networks, optimisers and random state; `update` is one gradient step."""
 

@@ -19,13 +19,14 @@ from tmrl_ros.data.transitions import Transition
 class Batch:
     """Rows as tensors.
 
-    (B, F) features and next_features, (B, Z) z, (B, P) plan, (B, N, P) next_plans, (B,) t, reward,
-    terminated.
+    (B, F) features and next_features, (B, Z) z, (B, C) eps, (B, P) plan, (B, N, P) next_plans, (B,)
+    t, reward, terminated.
     """
 
     features: Tensor
     z: Tensor
     t: Tensor
+    eps: Tensor
     plan: Tensor
     reward: Tensor
     next_features: Tensor
@@ -36,11 +37,13 @@ class Batch:
 class Replay:
     """A ring of transitions; the oldest episode's rows go first when it is full."""
 
-    def __init__(self, features: int, z_size: int, capacity: int) -> None:
+    def __init__(self, features: int, z_size: int, context: int, capacity: int) -> None:
         """Allocate the ring; nothing is ever bootstrapped from unwritten rows."""
         self.capacity, self.z_size = capacity, z_size
-        self._columns = np.zeros((capacity, 2 * features + z_size + PLAN_SIZE + 3), np.float32)
-        self._split = np.cumsum([features, z_size, 1, PLAN_SIZE, 1, features])
+        sizes = [features, z_size, 1, context, PLAN_SIZE, 1, features]
+        self._columns = np.zeros((capacity, sum(sizes) + 1), np.float32)
+        self._split = np.cumsum(sizes)
+        self._no_eps = np.zeros(context, np.float32)
         self._next_plans = np.zeros((capacity, KEPT_CANDIDATES, PLAN_SIZE), np.float32)
         self._success = np.zeros(capacity, bool)
         self._episode = np.zeros(capacity, np.int64)
@@ -74,6 +77,7 @@ class Replay:
                 row.features,
                 row.z,
                 [row.t_context],
+                row.eps_context if row.eps_context.size else self._no_eps,  # an older bag's
                 row.plan,
                 [row.reward],
                 row.next_features,
@@ -123,8 +127,17 @@ class Replay:
         """Number of rows from successful episodes."""
         return int(self._success[: self.size].sum())
 
-    def sample(self, batch_size: int, success_fraction: float, rng: np.random.Generator) -> Batch:
+    def sample(
+        self,
+        batch_size: int,
+        success_fraction: float,
+        rng: np.random.Generator,
+        *,
+        apart: bool = False,
+    ) -> Batch:
         """Draw rows uniformly, a fraction of them from successful episodes when there are any.
+
+        With `apart` the other rows are of the other episodes alone, when there are any.
 
         Raises:
             ValueError: The replay is empty.
@@ -134,15 +147,19 @@ class Replay:
         good = np.flatnonzero(self._success[: self.size])
         wanted = round(batch_size * success_fraction) if len(good) else 0
         rows: NDArray[np.int64] = rng.integers(self.size, size=batch_size)
+        if apart and len(good) < self.size:
+            others = np.flatnonzero(~self._success[: self.size])
+            rows = others[rng.integers(len(others), size=batch_size)]
         if wanted:
             rows[:wanted] = good[rng.integers(len(good), size=wanted)]
-        features, z, t, plan, reward, following, terminated = np.split(
+        features, z, t, eps, plan, reward, following, terminated = np.split(
             self._columns[rows], self._split, axis=1
         )
         return Batch(
             torch.from_numpy(features),
             torch.from_numpy(z),
             torch.from_numpy(t[:, 0]),
+            torch.from_numpy(eps),
             torch.from_numpy(plan),
             torch.from_numpy(reward[:, 0]),
             torch.from_numpy(following),

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from tmrl_ros.core.config import MethodConfig
 from tmrl_ros.data.plans import KEPT_CANDIDATES
-from tmrl_ros.learning.learner import Parts
+from tmrl_ros.learning.learner import Parts, follow
 from tmrl_ros.learning.networks import PlanCritics
 from tmrl_ros.learning.replay import Batch, Replay
 
@@ -47,6 +47,9 @@ class TmrlLearner:
 
     def update(self, replay: Replay) -> None:
         """One step of all critics on a batch."""
+        self._step(replay)
+
+    def _step(self, replay: Replay) -> Batch:
         batch = replay.sample(self.method.batch_size, self.method.success_fraction, self.rng)
         goal = self._goal(batch)
         values = self.critics(batch.features, batch.plan)
@@ -54,17 +57,13 @@ class TmrlLearner:
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         self.optimiser.step()
-        with torch.no_grad():
-            torch._foreach_lerp_(
-                list(self.target.parameters()),
-                list(self.critics.parameters()),
-                self.method.target_tau,
-            )
+        follow(self.target, self.critics, self.method.target_tau)
         self.updates += 1
         if self.updates % 50 == 0:
             self.metrics["critic_loss"] = float(loss.detach()) / self.method.critics
             self.metrics["value_mean"] = float(values.detach().mean())
             self.metrics["disagreement"] = float(values.detach().std(0).mean())
+        return batch
 
     @torch.no_grad()
     def _goal(self, batch: Batch) -> Tensor:
@@ -73,18 +72,23 @@ class TmrlLearner:
         A plan counts by mean minus spread of the critics, so that the maximum does not pick what
         none of them has seen.
         """
+        plans = self._choices(batch)
+        count = plans.shape[1]
+        features = batch.next_features.repeat_interleave(count, 0)
+        values = self.target(features, plans.flatten(0, 1))
+        sure = values.mean(0) - self.method.pessimism * values.std(0)
+        best = sure.reshape(-1, count).amax(1)
+        goal: Tensor = batch.reward + self.method.discount * (1 - batch.terminated) * best
+        return goal.clamp_(0.0, 1.0)
+
+    def _choices(self, batch: Batch) -> Tensor:
+        """Plans (B, N, P) that could have been chosen next: some of those kept."""
         drawn = torch.randint(
             KEPT_CANDIDATES,
             (len(batch.next_plans), TARGET_CANDIDATES),
             generator=self.generator,
         )
-        plans = torch.take_along_dim(batch.next_plans, drawn[..., None], 1)
-        features = batch.next_features.repeat_interleave(TARGET_CANDIDATES, 0)
-        values = self.target(features, plans.flatten(0, 1))
-        sure = values.mean(0) - self.method.pessimism * values.std(0)
-        best = sure.reshape(-1, TARGET_CANDIDATES).amax(1)
-        goal: Tensor = batch.reward + self.method.discount * (1 - batch.terminated) * best
-        return goal.clamp_(0.0, 1.0)
+        return torch.take_along_dim(batch.next_plans, drawn[..., None], 1)
 
     @property
     def acting(self) -> nn.Module:

@@ -24,6 +24,7 @@ from tmrl_ros.core import topics
 from tmrl_ros.data.bag_reader import EpisodeRecord, read_episode, read_session
 from tmrl_ros.data.bag_stream import BagError
 from tmrl_ros.learning.core import LearnerCore, Weights
+from tmrl_ros.learning.methods import Sizes
 from tmrl_ros.nodes.common import EVENTS, ConfiguredNode, run_node
 from tmrl_ros.nodes.convert import (
     chunk_from_msg,
@@ -52,8 +53,7 @@ class Learner(ConfiguredNode):
         spec = check_bundle(self.config.task.bundle, self.config)
         self._core = LearnerCore(
             self.config.method,
-            feature_size(spec.context),
-            spec.action.size,
+            Sizes(feature_size(spec.context), spec.action.size, spec.context.size),
             self.config.session.seed,
             self.session_dir / "checkpoints",
             recall=self._recall,

@@ -230,6 +230,7 @@ class PolicyServer(ConfiguredNode):
             features=decision.features,
             z=decision.z,
             t_context=decision.t_context,
+            eps_context=decision.eps_context,
             edit=decision.edit,
             candidates=decision.candidates,
             deterministic=deterministic,

@@ -1,0 +1,126 @@
+"""TMRL with the settings its authors published for robots (arXiv 2605.12236), for comparison.
+
+An actor with three heads chooses action noise z, context timestep t and context noise eps; critics
+judge (z, t, eps). Per decision 20 critic steps, then one step of target, actor and temperatures.
+Reward -1 per decision and 0 on success; minimum over five critics; no entropy in the target;
+batches half from successful and half from failed episodes; z, t and eps uniform in warm-up.
+
+Faults of the public code that are not repeated: next features are stored (theirs: the next row,
+also at time-outs), the timestep reaches the marginal (theirs stops at 60 % of the signal in small
+policies), the policy uses eps (one of theirs ignores it), contexts are normalised before noising,
+and resume keeps the replay.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from tmrl_ros.core.config import MethodConfig
+from tmrl_ros.learning.learner import Parts, follow
+from tmrl_ros.learning.networks import Actor, NoiseCritics, sinusoidal_t
+from tmrl_ros.learning.replay import Batch, Replay
+
+
+class TmrlPaperLearner:
+    """Actor, critics, temperatures, their optimisers and random state."""
+
+    def __init__(
+        self, method: MethodConfig, features: int, z_size: int, context: int, seed: int
+    ) -> None:
+        """Everything random in it comes from `seed`."""
+        self.method = method
+        torch.manual_seed(seed)
+        self.generator = torch.Generator().manual_seed(seed + 1)
+        self.rng = np.random.default_rng(seed + 2)
+        self.actor = paper_actor(features, z_size, context, method)
+        inputs = features + z_size + 64 + context
+        self.critics = NoiseCritics(inputs, method.hidden, method.critics, layers=3)
+        self.target = copy.deepcopy(self.critics).requires_grad_(False)
+        start = float(np.log(method.initial_temperature))
+        self.log_alphas = torch.full((3,), start, requires_grad=True)
+        self.actor_optimiser = torch.optim.Adam(
+            self.actor.parameters(), method.actor_learning_rate, fused=True
+        )
+        self.critic_optimiser = torch.optim.Adam(
+            self.critics.parameters(), method.learning_rate, fused=True
+        )
+        self.alpha_optimiser = torch.optim.Adam([self.log_alphas], method.actor_learning_rate)
+        self.target_entropies = -torch.tensor([z_size, 1.0, context])
+        self.updates = 0
+        self.metrics: dict[str, float] = {}
+
+    def update(self, replay: Replay) -> None:
+        """One critic step; after `actor_every` of them one of everything else."""
+        method = self.method
+        batch = replay.sample(method.batch_size, method.success_fraction, self.rng, apart=True)
+        self._update_critics(batch)
+        self.updates += 1
+        if self.updates % method.actor_every == 0:
+            follow(self.target, self.critics, method.target_tau)
+            self._update_actor(batch)
+
+    def _values(self, critics: nn.Module, features: Tensor, chosen: list[Tensor]) -> Tensor:
+        z, t, eps = chosen
+        values: Tensor = critics(features, z, sinusoidal_t(t[:, 0]), eps)
+        return values
+
+    def _update_critics(self, batch: Batch) -> None:
+        with torch.no_grad():
+            chosen, _ = self.actor.sample(batch.next_features, self.generator)
+            following = self._values(self.target, batch.next_features, chosen).amin(0)
+            goal = batch.reward - 1 + self.method.discount * (1 - batch.terminated) * following
+        done = [batch.z, 2 * batch.t[:, None] - 1, batch.eps]
+        values = self._values(self.critics, batch.features, done)
+        loss = ((values - goal) ** 2).mean(1).sum()
+        self.critic_optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.critic_optimiser.step()
+        if self.updates % 50 == 0:
+            self.metrics["critic_loss"] = float(loss.detach()) / self.method.critics
+            self.metrics["value_mean"] = float(values.detach().mean())
+
+    def _update_actor(self, batch: Batch) -> None:
+        self.critics.requires_grad_(False)
+        chosen, log_probs = self.actor.sample(batch.features, self.generator)
+        least = self._values(self.critics, batch.features, chosen).amin(0)
+        logs = torch.stack(log_probs, -1)
+        alphas = self.log_alphas.detach().exp()
+        loss = ((alphas * logs).sum(-1) - least).mean()
+        self.actor_optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.actor_optimiser.step()
+        self.critics.requires_grad_(True)
+        excess = (logs.detach() + self.target_entropies).mean(0)
+        alpha_loss = -(self.log_alphas * excess).sum()
+        self.alpha_optimiser.zero_grad(set_to_none=True)
+        alpha_loss.backward()  # type: ignore[no-untyped-call]
+        self.alpha_optimiser.step()
+        self.metrics["temperature_z"] = float(alphas[0])
+        self.metrics["t_context_mean"] = float((chosen[1].detach().mean() + 1) / 2)
+
+    @property
+    def acting(self) -> nn.Module:
+        """What the policy server acts with."""
+        return self.actor
+
+    def parts(self) -> Parts:
+        """What a checkpoint keeps."""
+        return Parts(
+            {"actor": self.actor, "critics": self.critics, "target": self.target},
+            {
+                "actor_optimiser": self.actor_optimiser,
+                "critic_optimiser": self.critic_optimiser,
+                "alpha_optimiser": self.alpha_optimiser,
+            },
+            {"log_alphas": self.log_alphas},
+        )
+
+
+def paper_actor(features: int, z_size: int, context: int, method: MethodConfig) -> Actor:
+    """Heads for z, t and eps; t comes as [-1, 1] and means (t + 1) / 2."""
+    heads = [(z_size, method.z_bound), (1, 1.0), (context, 1.0)]
+    return Actor(features, heads, method.hidden, layers=3)
