@@ -27,6 +27,7 @@ METHODS = {
     "expo": ["method=expo"],
     "dsrl": ["method=dsrl"],
     "tmrl_paper": ["method=tmrl_paper"],
+    "tmrl, scenes in place": ["method.shift_m=0"],
     "tmrl, no edits": ["method.edit_m=0"],
     "tmrl, 16 candidates": ["method.candidates=16"],
     "tmrl, no optimism": ["method.optimism=0"],

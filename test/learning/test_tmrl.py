@@ -1,5 +1,7 @@
 """Critics over plans learn which motion pays, and count on choosing it the next time as well."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from tmrl_ros.data.plans import PLAN_SIZE
 from tmrl_ros.learning.expo import EDIT_BOUND, ExpoLearner
 from tmrl_ros.learning.replay import Replay
 from tmrl_ros.learning.tmrl import TmrlLearner
+from tmrl_ros.policies.context import ContextSpec, actor_features, move_scene
 
 F, Z, C = 10, 2, 7
 METHOD = MethodConfig(hidden=64, critics=3, batch_size=128)
@@ -125,6 +128,46 @@ def test_the_value_of_a_step_is_that_of_the_best_plan_after_it() -> None:
     ).mean(0)
     assert values[1] > 0.9 and values[2] < 0.1
     assert abs(float(values[0]) - METHOD.discount) < 0.1
+
+
+def test_what_succeeds_at_one_place_is_expected_at_another() -> None:
+    """Plans are the same motion; the critics have seen it at one end of the table only."""
+    rng = np.random.default_rng(0)
+    replay = Replay(F, Z, C, 5000)
+    for number in range(600):
+        features, tried = scene(rng), plan(rng)
+        if number % 2:
+            tried[12:14] = features[7:9] + rng.normal(0, 0.2, 2)
+        features = move_scene(torch.from_numpy(features)[None], torch.full((1, 2), 0.15))[0].numpy()
+        good = hits(features, tried)
+        row = transition(
+            str(number), features=features, plan=tried, reward=float(good), terminated=True
+        )
+        replay.add_episode([replace(row, success_episode=good)])
+    errors = {}
+    for shift_m in (0.0, 0.3):
+        learner = TmrlLearner(METHOD.model_copy(update={"shift_m": shift_m}), F, seed=0)
+        for _ in range(500):
+            learner.update(replay)
+        batch = replay.sample(500, 0.5, np.random.default_rng(1))
+        elsewhere = move_scene(batch.features, torch.full((500, 2), -0.25))
+        values = learner.critics(elsewhere, batch.plan).mean(0)
+        errors[shift_m] = float((values - batch.reward).abs().mean())
+    assert errors[0.3] < 0.7 * errors[0.0]
+
+
+def test_moving_a_scene_keeps_what_lies_between_its_things() -> None:
+    spec = ContextSpec(objects=("a", "b"), prompt_size=0, smoothed=("objects",))
+    objects = np.array([[0.5, 0.1, 0.02], [0.4, -0.1, 0.03]], np.float32)
+    state = np.array([0.45, 0.0, 0.2, 0.7], np.float32)
+    shift = np.array([0.07, -0.04], np.float32)
+    before = actor_features(spec.context("", objects, state), spec)
+    objects[:, :2] += shift
+    state[:2] += shift
+    after = actor_features(spec.context("", objects, state), spec)
+    moved = move_scene(torch.from_numpy(before)[None], torch.from_numpy(shift)[None])[0]
+    assert np.allclose(moved, after, atol=1e-5)
+    assert not np.allclose(before, after, atol=1e-2)
 
 
 def test_the_same_seed_gives_the_same_weights() -> None:

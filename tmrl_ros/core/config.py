@@ -236,6 +236,9 @@ class MethodConfig(Section):
     candidates: int = Field(64, ge=2, le=1024, description="chunks per decision to choose from")
     candidate_z_std: float = Field(0.8, gt=0, le=3, description="of the candidates' noise")
     edit_m: float = Field(0.02, ge=0, le=0.1, description="tmrl: spread of shifts of candidates")
+    shift_m: float = Field(
+        0.15, ge=0, le=1, description="tmrl, expo: batches are moved over the table by up to this"
+    )
     optimism: float = Field(1.0, ge=0, le=10, description="critics' spread, when training")
     pessimism: float = Field(1.0, ge=0, le=10, description="critics' spread, in targets")
     held_exploration: float = Field(

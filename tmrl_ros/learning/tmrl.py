@@ -7,12 +7,14 @@ probabilities of success discounted by the decisions still needed, and targets a
 
 Against the paper (arXiv 2605.12236): its actor outputs (z, t) and its critics judge (z, t). Critics
 that judge the motion itself learn the same from every way to it, and need no actor to follow them;
-the choice is the maximum over candidates, as in EXPO (arXiv 2507.07986) and V-GPS.
+the choice is the maximum over candidates, as in EXPO (arXiv 2507.07986) and V-GPS. Every batch is
+seen at random places of the table: what succeeded at one place is then expected at all of them.
 """
 
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -23,6 +25,7 @@ from tmrl_ros.data.plans import KEPT_CANDIDATES
 from tmrl_ros.learning.learner import Parts, follow
 from tmrl_ros.learning.networks import PlanCritics
 from tmrl_ros.learning.replay import Batch, Replay
+from tmrl_ros.policies.context import move_scene
 
 TARGET_CANDIDATES = 8
 """Plans of the next decision, of those kept, over which a target's maximum is taken."""
@@ -51,6 +54,7 @@ class TmrlLearner:
 
     def _step(self, replay: Replay) -> Batch:
         batch = replay.sample(self.method.batch_size, self.method.success_fraction, self.rng)
+        batch = self._moved(batch)
         goal = self._goal(batch)
         values = self.critics(batch.features, batch.plan)
         loss = ((values - goal) ** 2).mean(1).sum()
@@ -64,6 +68,19 @@ class TmrlLearner:
             self.metrics["value_mean"] = float(values.detach().mean())
             self.metrics["disagreement"] = float(values.detach().std(0).mean())
         return batch
+
+    def _moved(self, batch: Batch) -> Batch:
+        """The batch with every scene moved over the table, as if it were the same everywhere."""
+        reach = self.method.shift_m
+        if reach == 0:
+            return batch
+        draw = torch.rand(len(batch.reward), 2, generator=self.generator)
+        shift_m = reach * (2 * draw - 1)
+        return replace(
+            batch,
+            features=move_scene(batch.features, shift_m),
+            next_features=move_scene(batch.next_features, shift_m),
+        )
 
     @torch.no_grad()
     def _goal(self, batch: Batch) -> Tensor:

@@ -106,6 +106,15 @@ def relative_objects(features: Tensor) -> Tensor:
     return features[..., 3 * objects + STATE_SIZE :].reshape(*features.shape[:-1], objects, 3)
 
 
+def move_scene(features: Tensor, shift_m: Tensor) -> Tensor:
+    """Features (B, F) of the same scenes, tool included, moved by `shift_m` (B, 2) in x and y."""
+    objects = (features.shape[-1] - STATE_SIZE) // 6
+    moved = features.clone()
+    for first in range(0, 3 * (objects + 1), 3):  # the objects, then the tool
+        moved[:, first : first + 2] += shift_m / WORKSPACE_SCALE_M
+    return moved
+
+
 def feature_size(spec: ContextSpec) -> int:
     """Length of `actor_features`."""
     return 6 * len(spec.objects) + STATE_SIZE
