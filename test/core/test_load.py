@@ -57,7 +57,7 @@ def test_the_last_of_two_overrides_wins():
 
 
 def test_a_task_brings_its_own_budget_and_the_command_line_overrides_it():
-    assert load_config(["task=lift"]).session.train_episodes == 250
+    assert load_config(["task=lift"]).session.train_episodes == 200
     assert load_config(["task=lift", "session.train_episodes=5"]).session.train_episodes == 5
 
 
