@@ -54,7 +54,8 @@ def save_checkpoint(folder: Path, learner: Learner, extra: dict[str, Any]) -> Pa
     temporary = index.with_suffix(".tmp")
     temporary.write_text(json.dumps(values))
     _replace(temporary, index)
-    for old in folder.glob(f"{NAME}-*.safetensors"):
+    # Older ones, and what a killed learner left half written.
+    for old in [*folder.glob(f"{NAME}-*.safetensors"), *folder.glob(f"{NAME}*.tmp")]:
         if old != file:
             old.unlink()
     return file

@@ -1,0 +1,107 @@
+"""A learner that is killed 50 times, at any moment, ends where an undisturbed one does."""
+
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+import pytest
+import recorded
+import torch
+from safetensors.torch import load_file
+
+from tmrl_ros.core.config import MethodConfig
+from tmrl_ros.core.types import EpisodeOutcome
+from tmrl_ros.data.bag_metadata import offered_qos
+from tmrl_ros.data.bag_reader import read_session
+from tmrl_ros.data.bag_writer import BagWriter
+from tmrl_ros.learning.core import LearnerCore
+from tmrl_ros.learning.methods import Sizes
+
+EPISODES, ROWS, KILLS = 30, 3, 50
+METHOD = MethodConfig(hidden=128, batch_size=64, updates_per_decision=4, warmup_episodes=4)
+SIZES = Sizes(features=10, z=5, context=7)
+
+
+def record(session: Path) -> None:
+    """A session of bags, successes and time-outs."""
+    for number in range(EPISODES):
+        name = f"train_{number:06d}"
+        result = EpisodeOutcome.SUCCESS if number % 3 else EpisodeOutcome.TIMEOUT
+        with BagWriter(session / "episodes" / name, custom={"episode_id": name}) as writer:
+            for piece in recorded.episode(name, ROWS, result):
+                topic, data, stamp_ns, *_ = recorded.item(piece)
+                qos = offered_qos(reliable=True, latched=topic.latched, depth=1)
+                writer.write(topic.name, topic.type_name, data, stamp_ns, qos=qos)
+
+
+def learn(records, folder: Path) -> LearnerCore:
+    """Restore what there is, learn from the rest, with a checkpoint after every episode."""
+    core = LearnerCore(METHOD, SIZES, 0, folder)
+    core.restore(records)
+    while core.work(0.005) is not None or not core.between_episodes or core.updates_owed:
+        if core.between_episodes:
+            core.save()
+    return core
+
+
+def learn_in_a_process(records, folder: Path, kill_after_s: float | None) -> bool:
+    """Whether it came to its end; it dies by SIGKILL otherwise."""
+    child = os.fork()
+    if child == 0:
+        try:
+            learn(records, folder)
+            os._exit(0)
+        except BaseException:
+            os._exit(1)
+    if kill_after_s is not None:
+        time.sleep(kill_after_s)
+        os.kill(child, signal.SIGKILL)
+    _, status = os.waitpid(child, 0)
+    assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0, "the learner itself failed"
+    return not os.WIFSIGNALED(status)
+
+
+@pytest.fixture
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)  # other threads do not survive a fork
+    yield
+    torch.set_num_threads(before)
+
+
+def test_killed_at_random_moments_it_loses_nothing(tmp_path, one_thread):
+    session = tmp_path / "session"
+    record(session)
+    records = read_session(session)
+    started = time.monotonic()
+    calm = learn(records, tmp_path / "calm")
+    whole_s = time.monotonic() - started
+
+    folder, rng = tmp_path / "killed", random.Random(0)
+    reached = []
+    for _ in range(KILLS):
+        # Early ones hit the restoring, late ones the learning and the writing of checkpoints.
+        learn_in_a_process(records, folder, rng.uniform(0.0, min(0.2 * whole_s, 0.6)))
+        for torn in folder.glob("learner.json"):
+            assert torn.read_text().endswith("}")
+        core = LearnerCore(METHOD, SIZES, 0, folder)
+        core.restore(records)
+        reached.append(core.progress.episodes)
+        assert core.replay.size + sum(len(e.transitions) for e in core._queue) == EPISODES * ROWS
+    assert reached == sorted(reached), "a checkpoint went back"
+    assert len(set(reached)) > 5, "the kills hit different moments"
+
+    assert learn_in_a_process(records, folder, None)
+    core = LearnerCore(METHOD, SIZES, 0, folder)
+    core.restore(records)
+    assert core.replay.size == calm.replay.size == EPISODES * ROWS
+    assert vars(core.progress) == vars(calm.progress)
+    assert core.updates_owed == 0
+    for key, value in calm.learner.acting.state_dict().items():
+        assert torch.equal(value, core.learner.acting.state_dict()[key])
+    (weights,) = folder.glob("learner-*.safetensors")
+    assert load_file(weights)
+    core.save()
+    assert not list(folder.glob("*.tmp")), "left half written by a kill"
