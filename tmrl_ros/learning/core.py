@@ -111,7 +111,7 @@ class LearnerCore:
                 self._queue.append(episode)
         if len(learned) == self.progress.episodes:
             self._count_anew(learned)
-        if self._warming_up:
+        if self.progress.episodes < self.method.warmup_episodes:  # no update was done yet
             self._owed = self.replay.size * self.method.updates_per_decision
         return found
 
