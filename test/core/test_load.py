@@ -247,3 +247,20 @@ def test_only_allowed_keys_change_in_a_session_that_has_begun():
             change_config(config, [override], ["session.train_episodes"])
     with pytest.raises(ConfigurationError, match="train_episodes"):
         change_config(config, ["session.train_episodes=-1"], ["session.train_episodes"])
+
+
+def test_an_earlier_session_is_found_and_makes_warm_up_needless(tmp_path, monkeypatch):
+    (tmp_path / "sessions" / "monday" / "episodes").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    config = load_config(["session.replay_from=sessions/monday"])
+    assert config.session.replay_from == [tmp_path / "sessions" / "monday"]
+    assert config.method.warmup_episodes == 0
+    both = load_config(["session.replay_from=[sessions/monday]", "method.warmup_episodes=3"])
+    assert both.method.warmup_episodes == 3
+    assert load_config([]).method.warmup_episodes > 0
+
+
+def test_a_folder_that_is_no_session_is_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    said = mistake("session.replay_from=[nowhere]")
+    assert f"{tmp_path}/nowhere is no session" in said

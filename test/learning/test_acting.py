@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from tmrl_ros.core.config import MethodConfig
-from tmrl_ros.learning.acting import ActingPolicy, pack_weights, prior
+from tmrl_ros.learning.acting import ActingPolicy, pack_weights
 from tmrl_ros.learning.methods import Sizes, acting_module
+from tmrl_ros.learning.warmup import prior
 from tmrl_ros.policies.bundle import load_bundle
 from tmrl_ros.policies.context import feature_size
 from tmrl_ros.policies.policy import ChunkPolicy

@@ -11,10 +11,11 @@ from hypothesis.extra.numpy import arrays
 
 from tmrl_ros.core.config import MethodConfig
 from tmrl_ros.data.plans import KEPT_CANDIDATES, PLAN_SCALE_M, PLAN_SIZE, move_plan, plan_of
-from tmrl_ros.learning.acting import ActingPolicy, pack_weights, prior
+from tmrl_ros.learning.acting import ActingPolicy, pack_weights
 from tmrl_ros.learning.candidates import draw
 from tmrl_ros.learning.methods import Sizes, acting_module
 from tmrl_ros.learning.networks import PlanCritics
+from tmrl_ros.learning.warmup import prior
 from tmrl_ros.policies.bundle import load_bundle
 from tmrl_ros.policies.context import feature_size
 from tmrl_ros.policies.policy import ChunkPolicy

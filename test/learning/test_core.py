@@ -1,8 +1,13 @@
 """The learner takes all of an episode, in whatever order and however late its messages come."""
 
+from dataclasses import replace
+
+import numpy as np
+import pytest
 import recorded
 from told import ROWS, learn, pieces_of, record_of
 
+from tmrl_ros.core.errors import OperatorError
 from tmrl_ros.core.types import Chunk, Episode, EpisodeOutcome, EpisodeState
 
 
@@ -83,3 +88,48 @@ def test_an_aborted_episode_is_not_learned_from_but_its_repetition_is(make):
         core.on_piece(piece)
     assert learn(core) == ["train_000000"]
     assert core.replay.size == ROWS
+
+
+def test_a_replay_that_begins_with_an_earlier_session_is_learned_from_first(make):
+    earlier = [record_of(pieces_of(f"train_{k:06d}")) for k in range(4)]
+    core = make(updates_per_decision=2, warmup_episodes=3)
+    assert core.seed("monday", earlier) == 4 * ROWS
+    core.restore([])
+    assert core.seeding
+    while (weights := core.work(1.0)) is None:
+        assert core.seeding
+    assert not core.seeding and core.learner.updates == 4 * ROWS * 2
+    assert (weights.version, weights.trained_through) == (1, "")
+    assert core.progress.episodes == 0, "what others recorded is no episode of this session"
+    for piece in pieces_of("train_000000"):
+        core.on_piece(piece)
+    assert learn(core) == ["train_000000"]
+    assert core.replay.size == 5 * ROWS
+    assert core.learner.updates == 5 * ROWS * 2, "warm-up is not waited for"
+
+
+def test_a_learner_that_goes_on_is_seeded_again_without_learning_it_twice(make):
+    earlier = [record_of(pieces_of("train_000000"))]
+    core = make(updates_per_decision=2)
+    core.seed("monday", earlier)
+    core.restore([])
+    while core.seeding:
+        core.work(1.0)
+    for piece in pieces_of("train_000000"):
+        core.on_piece(piece)
+    learn(core)
+    core.save()
+    again = make(updates_per_decision=2)
+    again.seed("monday", earlier)
+    again.restore([record_of(pieces_of("train_000000"))])
+    assert not again.seeding and again.updates_owed == 0
+    assert again.replay.size == core.replay.size == 2 * ROWS
+
+
+def test_a_session_of_another_policy_is_refused_by_name(make):
+    pieces = [
+        replace(piece, features=np.zeros(22, np.float32)) if isinstance(piece, Chunk) else piece
+        for piece in pieces_of()
+    ]
+    with pytest.raises(OperatorError, match=r"session monday .*another kind of policy"):
+        make().seed("monday", [record_of(pieces)])

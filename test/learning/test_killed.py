@@ -20,7 +20,7 @@ from tmrl_ros.learning.core import LearnerCore
 from tmrl_ros.learning.methods import Sizes
 
 EPISODES, ROWS, KILLS = 30, 3, 50
-METHOD = MethodConfig(hidden=128, batch_size=64, updates_per_decision=4, warmup_episodes=4)
+METHOD = MethodConfig(hidden=32, batch_size=32, updates_per_decision=2, warmup_episodes=4)
 SIZES = Sizes(features=10, z=5, context=7)
 
 
@@ -36,31 +36,36 @@ def record(session: Path) -> None:
                 writer.write(topic.name, topic.type_name, data, stamp_ns, qos=qos)
 
 
-def learn(records, folder: Path) -> LearnerCore:
+def learn(records, folder: Path, step=lambda: None) -> LearnerCore:
     """Restore what there is, learn from the rest, with a checkpoint after every episode."""
     core = LearnerCore(METHOD, SIZES, 0, folder)
+    step()
     core.restore(records)
     while core.work(0.005) is not None or not core.between_episodes or core.updates_owed:
+        step()
         if core.between_episodes:
             core.save()
     return core
 
 
-def learn_in_a_process(records, folder: Path, kill_after_s: float | None) -> bool:
-    """Whether it came to its end; it dies by SIGKILL otherwise."""
+def learn_and_die(records, folder: Path, steps: int, then_s: float) -> None:
+    """Learn in a process of its own, which SIGKILL ends soon after that many steps."""
+    ears, mouth = os.pipe()
     child = os.fork()
     if child == 0:
         try:
-            learn(records, folder)
+            learn(records, folder, lambda: os.write(mouth, b"."))
             os._exit(0)
         except BaseException:
             os._exit(1)
-    if kill_after_s is not None:
-        time.sleep(kill_after_s)
+    os.close(mouth)
+    with os.fdopen(ears, "rb", buffering=0) as heard:
+        while steps > 0 and heard.read(1):
+            steps -= 1
+        time.sleep(then_s)
         os.kill(child, signal.SIGKILL)
-    _, status = os.waitpid(child, 0)
+        _, status = os.waitpid(child, 0)
     assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0, "the learner itself failed"
-    return not os.WIFSIGNALED(status)
 
 
 @pytest.fixture
@@ -75,15 +80,12 @@ def test_killed_at_random_moments_it_loses_nothing(tmp_path, one_thread):
     session = tmp_path / "session"
     record(session)
     records = read_session(session)
-    started = time.monotonic()
     calm = learn(records, tmp_path / "calm")
-    whole_s = time.monotonic() - started
-
     folder, rng = tmp_path / "killed", random.Random(0)
     reached = []
     for _ in range(KILLS):
         # Early ones hit the restoring, late ones the learning and the writing of checkpoints.
-        learn_in_a_process(records, folder, rng.uniform(0.0, min(0.2 * whole_s, 0.6)))
+        learn_and_die(records, folder, rng.randrange(30), rng.uniform(0.0, 0.01))
         for torn in folder.glob("learner.json"):
             assert torn.read_text().endswith("}")
         core = LearnerCore(METHOD, SIZES, 0, folder)
@@ -93,9 +95,7 @@ def test_killed_at_random_moments_it_loses_nothing(tmp_path, one_thread):
     assert reached == sorted(reached), "a checkpoint went back"
     assert len(set(reached)) > 5, "the kills hit different moments"
 
-    assert learn_in_a_process(records, folder, None)
-    core = LearnerCore(METHOD, SIZES, 0, folder)
-    core.restore(records)
+    core = learn(records, folder)
     assert core.replay.size == calm.replay.size == EPISODES * ROWS
     assert vars(core.progress) == vars(calm.progress)
     assert core.updates_owed == 0

@@ -280,6 +280,9 @@ class SessionConfig(Section):
     learner_lag_episodes: int = Field(
         1, ge=0, description="episodes the learner may be behind when simulated time can wait"
     )
+    replay_from: list[Path] = Field(
+        [], description="folders of earlier sessions whose episodes the replay begins with"
+    )
     domain_id: int = Field(42, ge=0, le=101)
     localhost_only: bool = True
     torch_threads: int = Field(1, ge=1, le=64)

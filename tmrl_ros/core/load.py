@@ -111,6 +111,9 @@ def load_config(overrides: Sequence[str] = (), *, folder: Path | None = None) ->
         origin[f"{section}.{key[-1]}"] = "the command line"
     for section in BUNDLES:
         _resolve_bundle(section, raw[section], Path.cwd())
+    _resolve_replay(raw["session"])
+    if raw["session"].get("replay_from") and "method.warmup_episodes" not in origin:
+        raw["method"]["warmup_episodes"] = 0  # earlier sessions have warmed up
     try:
         return Config.model_validate(raw)
     except ValidationError as error:
@@ -184,6 +187,26 @@ def _resolve_bundle(section: str, values: dict[str, Any], root: Path) -> None:
     """Make a relative `bundle` absolute; anything but text is left to pydantic."""
     if section in BUNDLES and isinstance(values.get("bundle"), str):
         values["bundle"] = os.path.normpath(root.absolute() / values["bundle"])
+
+
+def _resolve_replay(values: dict[str, Any]) -> None:
+    """Make the folders of earlier sessions absolute; one folder may stand for a list of one.
+
+    Raises:
+        ConfigurationError: A folder is no session.
+    """
+    named = values.get("replay_from") or []
+    named = [named] if isinstance(named, str) else named
+    if not isinstance(named, list) or not all(isinstance(item, str) for item in named):
+        return  # pydantic names it
+    folders = [os.path.normpath(Path.cwd() / item) for item in named]
+    for folder in folders:
+        if not (Path(folder) / "episodes").is_dir():
+            raise ConfigurationError(
+                f"session.replay_from: {folder} is no session, it has no folder episodes/. Name "
+                "the folder that a run left in sessions/."
+            )
+    values["replay_from"] = folders
 
 
 def _portable(config: Config) -> dict[str, dict[str, Any]]:

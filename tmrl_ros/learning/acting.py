@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,6 +15,7 @@ from tmrl_ros.core.types import Float32Array, FloatArray
 from tmrl_ros.learning.candidates import Workspace
 from tmrl_ros.learning.choosers import NOTHING, Choice, Episode, chooser_for, decoded
 from tmrl_ros.learning.methods import Sizes, acting_module
+from tmrl_ros.learning.warmup import Exploration, prior
 from tmrl_ros.policies.context import feature_size
 from tmrl_ros.policies.policy import ChunkPolicy
 
@@ -35,54 +35,6 @@ class Decision:
     eps_context: Float32Array = field(default_factory=lambda: NOTHING)
     edit: Float32Array = field(default_factory=lambda: NOTHING)
     candidates: Float32Array = field(default_factory=lambda: NOTHING)
-
-
-@dataclass(frozen=True)
-class Exploration:
-    """How warm-up episodes choose their context timestep: Thompson sampling over a few levels.
-
-    Attributes:
-        levels: Context timesteps to choose from.
-        successes: Successes at each level, prior included.
-        failures: Failures at each level, prior included.
-    """
-
-    levels: tuple[float, ...]
-    successes: tuple[float, ...]
-    failures: tuple[float, ...]
-
-    def choose(self, rng: np.random.Generator) -> float:
-        """The level whose success rate, drawn from its Beta posterior, is the highest."""
-        drawn = [rng.beta(a, b) for a, b in zip(self.successes, self.failures, strict=True)]
-        return self.levels[int(np.argmax(drawn))]
-
-    def to_json(self) -> dict[str, object]:
-        """Plain values for `PolicyParameters.metadata_json`."""
-        return {
-            "levels": list(self.levels),
-            "successes": list(self.successes),
-            "failures": list(self.failures),
-        }
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, object]) -> Exploration:
-        """The reverse of `to_json`."""
-
-        def numbers(key: str) -> tuple[float, ...]:
-            found = values[key]
-            if not isinstance(found, Sequence):
-                raise ValueError(f"exploration {key} is {found!r}, not a list")
-            return tuple(float(value) for value in found)
-
-        return cls(numbers("levels"), numbers("successes"), numbers("failures"))
-
-
-WARMUP_LEVELS = (0.0, 0.5, 1.0)
-
-
-def prior() -> Exploration:
-    """Before anything was tried: the level of precise imitation is favoured."""
-    return Exploration(WARMUP_LEVELS, (2.0, 1.0, 1.0), (1.0, 1.0, 1.0))
 
 
 class ActingPolicy:

@@ -10,10 +10,11 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tmrl_ros.core.config import MethodConfig
+from tmrl_ros.core.errors import OperatorError
 from tmrl_ros.core.types import Episode, EpisodeOutcome, EpisodeState, Phase
 from tmrl_ros.data.bag_reader import EpisodeRecord, Piece
 from tmrl_ros.data.transitions import (
@@ -22,11 +23,12 @@ from tmrl_ros.data.transitions import (
     Transition,
     assembler_of,
 )
-from tmrl_ros.learning.acting import Exploration, pack_weights, prior
+from tmrl_ros.learning.acting import pack_weights
 from tmrl_ros.learning.checkpoint import load_checkpoint, save_checkpoint
 from tmrl_ros.learning.late import TakenEpisodes
 from tmrl_ros.learning.methods import Sizes, learner_for
 from tmrl_ros.learning.replay import Replay
+from tmrl_ros.learning.warmup import Counts, count, exploration
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class Progress:
     episodes: int = 0
     successes: int = 0
     version: int = 0
-    warmup: dict[str, list[float]] = field(default_factory=dict)  # level -> [successes, failures]
+    warmup: Counts = field(default_factory=dict)
 
 
 class LearnerCore:
@@ -74,6 +76,8 @@ class LearnerCore:
         self._learned: set[str] = set()  # their rows are in the replay
         self._queue: deque[AssembledEpisode] = deque()
         self._owed = 0.0
+        self._seeded = 0  # rows of earlier sessions
+        self.seeding = False  # learning from them, before anything else
         self._current: AssembledEpisode | None = None
         self.dropped_rows = 0
         self.updates_per_second = 0.0
@@ -83,6 +87,32 @@ class LearnerCore:
         """Gradient steps not done yet, queued episodes included."""
         rows = sum(len(item.transitions) for item in self._queue)
         return int(self._owed + rows * self.method.updates_per_decision)
+
+    def seed(self, session: str, records: Iterable[EpisodeRecord]) -> int:
+        """Begin the replay with what an earlier session recorded; returns the rows found.
+
+        Call it before `restore`. Episodes of all phases count. What is seeded is learned from
+        before the first episode, and warm-up is not waited for.
+
+        Raises:
+            OperatorError: The session was recorded with a policy that sees other things.
+        """
+        found = 0
+        for record in records:
+            rows = [
+                replace(row, episode_id=f"{session}/{row.episode_id}")
+                for row in _usable(assembler_of(record).finish().transitions)
+            ]
+            try:
+                self.replay.add_episode(rows)
+            except ValueError as error:
+                raise OperatorError(
+                    f"The replay cannot begin with session {session} ({error}): it was recorded "
+                    "with another kind of policy or task. Leave it out of session.replay_from."
+                ) from None
+            found += len(rows)
+        self._seeded += found
+        return found
 
     def restore(self, records: Iterable[EpisodeRecord]) -> int:
         """Rebuild from the checkpoint and the bags of earlier runs; returns the episodes found.
@@ -111,7 +141,12 @@ class LearnerCore:
                 self._queue.append(episode)
         if len(learned) == self.progress.episodes:
             self._count_anew(learned)
-        if self.progress.episodes < self.method.warmup_episodes:  # no update was done yet
+        if extra is None and self._seeded:
+            self.seeding = True
+            self._owed = self._seeded * self.method.updates_per_decision
+        elif (
+            not self._seeded and self.progress.episodes < self.method.warmup_episodes
+        ):  # no update was done yet
             self._owed = self.replay.size * self.method.updates_per_decision
         return found
 
@@ -150,12 +185,23 @@ class LearnerCore:
 
     def work(self, budget_s: float) -> Weights | None:
         """Do owed updates for about `budget_s` seconds; weights whenever an episode is done."""
-        if self._current is None and not self._begin_next():
+        if not self.seeding and self._current is None and not self._begin_next():
             self.updates_per_second = 0.0
             return None
-        started, done = time.monotonic(), 0
         if self._warming_up:
             return self._end_episode()
+        self._spend(budget_s)
+        if self._owed >= 1:
+            return None
+        if self.seeding:
+            self.seeding = False
+            self.progress.version += 1
+            return self.weights()
+        return self._end_episode()
+
+    def _spend(self, budget_s: float) -> None:
+        """Do owed updates for about that long."""
+        started, done = time.monotonic(), 0
         while self._owed >= 1 and time.monotonic() - started < budget_s:
             self.learner.update(self.replay)
             self._owed -= 1
@@ -166,7 +212,6 @@ class LearnerCore:
             self.updates_per_second = (
                 rate if not self.updates_per_second else 0.9 * self.updates_per_second + 0.1 * rate
             )
-        return None if self._owed >= 1 else self._end_episode()
 
     @property
     def _warming_up(self) -> bool:
@@ -174,22 +219,12 @@ class LearnerCore:
 
         Trained on the first few episodes, an actor runs to the ends of its range and stays there.
         """
-        return self.progress.episodes + 1 < self.method.warmup_episodes
+        return not self._seeded and self.progress.episodes + 1 < self.method.warmup_episodes
 
     def weights(self) -> Weights:
         """What to act with now."""
-        data, metadata = pack_weights(self.learner.acting, self.exploration())
+        data, metadata = pack_weights(self.learner.acting, exploration(self.progress.warmup))
         return Weights(self.progress.version, self.progress.trained_through, metadata, data)
-
-    def exploration(self) -> Exploration:
-        """What warm-up episodes showed about each level of the context timestep."""
-        start = prior()
-        counts = [self.progress.warmup.get(f"{level:g}", [0.0, 0.0]) for level in start.levels]
-        return Exploration(
-            start.levels,
-            tuple(a + count[0] for a, count in zip(start.successes, counts, strict=True)),
-            tuple(b + count[1] for b, count in zip(start.failures, counts, strict=True)),
-        )
 
     def save(self) -> Path:
         """Write a checkpoint; call it between episodes."""
@@ -246,8 +281,8 @@ class LearnerCore:
             self.replay.relabel(before.episode_id, new)
         else:
             self.replay.add_episode(new)
-        self._count_warmup(old, -1.0)
-        self._count_warmup(new)
+        count(self.progress.warmup, old, -1.0)
+        count(self.progress.warmup, new)
         self._owed += max(0, len(new) - len(old)) * self.method.updates_per_decision
         if self._current is not None and self._current.episode_id == before.episode_id:
             self._current = after
@@ -261,7 +296,7 @@ class LearnerCore:
         rows = _usable(self._current.transitions)
         self.replay.add_episode(rows)
         self._learned.add(self._current.episode_id)
-        self._count_warmup(rows)
+        count(self.progress.warmup, rows)
         self._owed += len(rows) * self.method.updates_per_decision
         if self.replay.size == 0:
             self._owed = 0.0
@@ -272,12 +307,7 @@ class LearnerCore:
         self.progress.successes = sum(_succeeded(episode) for episode in learned)
         self.progress.warmup = {}
         for episode in learned:
-            self._count_warmup(_usable(episode.transitions))
-
-    def _count_warmup(self, rows: list[Transition], times: float = 1.0) -> None:
-        if rows and all(row.parameters_version == 0 for row in rows):
-            count = self.progress.warmup.setdefault(f"{rows[0].t_context:g}", [0.0, 0.0])
-            count[0 if rows[0].success_episode else 1] += times
+            count(self.progress.warmup, _usable(episode.transitions))
 
     def _end_episode(self) -> Weights:
         episode = self._current

@@ -63,6 +63,9 @@ class Learner(ConfiguredNode):
         self._weights = self.create_publisher(PolicyParameters, topics.POLICY_PARAMETERS, EVENTS)
         self._ready, self._checkpoint, self._saved_at = False, "", 0
         self._last_status_s = 0.0
+        for earlier in self.config.session.replay_from:
+            rows = self._core.seed(earlier.name, read_session(earlier))
+            self.get_logger().info(f"The replay begins with {rows} decisions of {earlier}.")
         found = self._core.restore(read_session(self.session_dir))
         if found:
             self.get_logger().info(f"Rebuilt the replay from {found} recorded episodes.")
@@ -142,7 +145,7 @@ class Learner(ConfiguredNode):
             LearnerStatus(
                 header=Header(stamp=self.get_clock().now().to_msg()),
                 method=self.config.method.name,
-                ready=self._ready,
+                ready=self._ready and not core.seeding,
                 phase="warmup" if warmup else "idle" if core.between_episodes else "learning",
                 transitions=core.replay.size,
                 episodes=progress.episodes,
