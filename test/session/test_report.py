@@ -6,7 +6,8 @@ from episode_events import event
 
 from tmrl_ros.core.errors import ConfigurationError
 from tmrl_ros.core.load import load_config, write_config
-from tmrl_ros.core.types import EpisodeOutcome, EpisodeState, Phase
+from tmrl_ros.core.types import EpisodeOutcome, EpisodeState, Phase, Reward
+from tmrl_ros.data.reward_sidecar import Sidecar, choose, write_sidecar
 from tmrl_ros.session.origin import command
 from tmrl_ros.session.records import EpisodeRecord, append_record, load_records, of_phase
 from tmrl_ros.session.report import build_report
@@ -100,6 +101,25 @@ def test_report_counts_what_the_log_says(session):
     assert {"python", "torch", "numpy", "mujoco", "rclpy", "tmrl_ros", "git_commit"} <= set(
         report["versions"]
     )
+
+
+def test_a_session_that_was_judged_again_is_reported_as_it_counts_now(session):
+    names = [episode_id(Phase.EVALUATE_AFTER, k) for k in range(4)]
+    write(session, Phase.EVALUATE_AFTER, 3, EpisodeOutcome.SUCCESS, labelled_by="ada")
+    for name in names:
+        no = Reward(0, 1, name, 1, True, 0.4, 0.1, success=False, failure=False)
+        (session / "episodes" / name).mkdir(parents=True)
+        write_sidecar(session / "episodes" / name, Sidecar(name, "m", "f00d", {}, "", "", [no]))
+    choose(session, "f00d")
+    report = build_report(session)
+    assert report["success_after"]["rate"] == 0.7, "a person's label stays"
+    assert report["relabelled"] == {"model": "m", "model_hash": "f00d", "changed": names[:3]}
+    page = (session / "report.html").read_text()
+    assert "judged again" in page and names[0] in page
+    choose(session, "")
+    report = build_report(session)
+    assert report["success_after"]["rate"] == 1.0 and report["relabelled"] is None
+    assert "judged again" not in (session / "report.html").read_text()
 
 
 def test_page_holds_its_pictures_and_names_the_hardware_stop_first(session):

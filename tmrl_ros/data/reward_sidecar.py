@@ -102,17 +102,6 @@ def chosen(session: Path) -> str:
         raise BagError(f"{path} is damaged ({error}): delete it, or relabel again.") from None
 
 
-def rewards_that_count(session: Path, bag: Path, recorded: Sequence[Reward]) -> list[Reward]:
-    """The estimates of an episode that count now: the chosen model's, or else the recorded ones.
-
-    Raises:
-        BagError: A file is damaged.
-    """
-    model_hash = chosen(session)
-    sidecar = read_sidecar(bag, model_hash) if model_hash else None
-    return list(recorded if sidecar is None else sidecar.rewards)
-
-
 def _as_json(reward: Reward) -> dict[str, Any]:
     """One estimate, without what is the same for all of an episode."""
     return {

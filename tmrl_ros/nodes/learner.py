@@ -6,6 +6,7 @@ import array
 import hashlib
 import sys
 import time
+from pathlib import Path
 
 import torch
 from rclpy.clock import Clock, ClockType
@@ -23,6 +24,7 @@ from tmrl_msgs.msg import (
 from tmrl_ros.core import topics
 from tmrl_ros.data.bag_reader import EpisodeRecord, read_episode, read_session
 from tmrl_ros.data.bag_stream import BagError
+from tmrl_ros.data.recount import as_it_counts
 from tmrl_ros.learning.core import LearnerCore, Weights
 from tmrl_ros.learning.methods import Sizes
 from tmrl_ros.nodes.common import EVENTS, ConfiguredNode, run_node
@@ -64,9 +66,9 @@ class Learner(ConfiguredNode):
         self._ready, self._checkpoint, self._saved_at = False, "", 0
         self._last_status_s = 0.0
         for earlier in self.config.session.replay_from:
-            rows = self._core.seed(earlier.name, read_session(earlier))
+            rows = self._core.seed(earlier.name, _episodes_of(earlier))
             self.get_logger().info(f"The replay begins with {rows} decisions of {earlier}.")
-        found = self._core.restore(read_session(self.session_dir))
+        found = self._core.restore(_episodes_of(self.session_dir))
         if found:
             self.get_logger().info(f"Rebuilt the replay from {found} recorded episodes.")
         self._saved_at = self._core.progress.episodes
@@ -166,6 +168,11 @@ class Learner(ConfiguredNode):
         """Keep what was learned; a half-learned episode is learned again from its bag."""
         if self._core.between_episodes and self._core.progress.episodes > self._saved_at:
             self._save()
+
+
+def _episodes_of(session: Path) -> list[EpisodeRecord]:
+    """What a session recorded, with the rewards that count for it now."""
+    return [as_it_counts(session, record) for record in read_session(session)]
 
 
 def main() -> int:

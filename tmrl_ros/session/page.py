@@ -55,6 +55,13 @@ pre { background: #f2f4f7; padding: .8rem; white-space: pre-wrap; overflow-wrap:
 <p class="note">The hardware stop button comes first. What this software calls a stop is a
 software stop: it latches, holds the arm where it is and waits for a person. It does not replace
 the button.</p>
+{% if r.relabelled %}
+<p class="note">Outcomes are those of the reward model {{ r.relabelled.model or "" }}
+({{ r.relabelled.model_hash }}), with which this session was judged again. It changed
+{{ r.relabelled.changed|length }} of them{% if r.relabelled.changed %}:
+{{ r.relabelled.changed[:20]|join(", ") }}{% if r.relabelled.changed|length > 20 %} ...{% endif %}
+{% endif %}. <code>tmrl reward relabel --undo</code> brings back those of the day.</p>
+{% endif %}
 {% for title, image in images.items() %}
 <img alt="{{ title }}" src="data:image/png;base64,{{ image }}">
 {% endfor %}

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from tmrl_ros.core.config import Config
 from tmrl_ros.core.errors import ConfigurationError
 from tmrl_ros.core.load import read_config
+from tmrl_ros.core.types import EpisodeOutcome
 from tmrl_ros.data.episodes_log import write_bytes_atomic, write_json_atomic
+from tmrl_ros.data.recount import outcome_by
+from tmrl_ros.data.reward_sidecar import chosen, read_sidecar
 from tmrl_ros.session.origin import ORIGIN_FILE, origin
 from tmrl_ros.session.page import render_page
 from tmrl_ros.session.plots import draw_plots
@@ -39,14 +43,15 @@ def build_report(session_dir: Path) -> dict[str, Any]:
 
     Raises:
         ConfigurationError: The folder has no readable configuration, or no episode has ended.
+        BagError: Estimates that were chosen for it are damaged.
     """
     config = read_config(session_dir / CONFIG_FILE)
-    records = load_records(session_dir)
+    records, relabelled = recount(session_dir, load_records(session_dir))
     if not records:
         raise ConfigurationError(
             f"{session_dir} has no ended episode to report: let it run for a while first."
         )
-    report = figures(config, records, session_dir)
+    report = {**figures(config, records, session_dir), "relabelled": relabelled}
     plots = draw_plots(still_valid(records), report, session_dir / "plots")
     write_json_atomic(session_dir / "report.json", report)
     page = render_page(report, config, plots)
@@ -101,6 +106,31 @@ def figures(config: Config, records: Sequence[EpisodeRecord], folder: Path) -> d
         "versions": source["versions"],
         "command": source["command"],
     }
+
+
+def recount(
+    folder: Path, records: Sequence[EpisodeRecord]
+) -> tuple[list[EpisodeRecord], dict[str, Any] | None]:
+    """Records with the outcomes of the estimates that count now, and what that changed, if any.
+
+    Raises:
+        BagError: A file beside a bag is damaged.
+    """
+    model_hash = chosen(folder)
+    if not model_hash:
+        return list(records), None
+    found, changed, model = [], [], ""
+    for record in records:
+        sidecar = read_sidecar(folder / "episodes" / record.episode_id, model_hash)
+        if sidecar is not None and record.labelled_by in ("", "reward"):
+            model = sidecar.model
+            before = EpisodeOutcome[record.outcome.upper()]
+            now = outcome_by(sidecar.rewards, before)
+            if now is not before:
+                changed.append(record.episode_id)
+                record = replace(record, outcome=now.name.lower())
+        found.append(record)
+    return found, {"model": model, "model_hash": model_hash, "changed": changed}
 
 
 def rate_of(records: Sequence[EpisodeRecord], phase: str) -> dict[str, Any]:

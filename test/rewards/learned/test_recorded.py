@@ -10,15 +10,17 @@ import torch
 from recorded import episode, event, item
 
 from tmrl_ros.core.types import EpisodeOutcome, EpisodeState, Reward
+from tmrl_ros.data.bag_reader import read_episode
 from tmrl_ros.data.bag_stream import BagError
 from tmrl_ros.data.recording import Recording
+from tmrl_ros.data.recount import as_it_counts, outcome_by
 from tmrl_ros.data.reward_sidecar import (
     choose,
     chosen,
     read_sidecar,
-    rewards_that_count,
     sidecar_file,
 )
+from tmrl_ros.data.transitions import assemble
 from tmrl_ros.rewards.learned.bundle import (
     CalibrationRecord,
     RewardSpec,
@@ -160,7 +162,7 @@ def test_judged_again_every_observation_has_its_estimate(tmp_path):
     model = untrained([["lift the red cube"]])
     relabel(tmp_path, model, "")
     seen = recorded_frames(bag, CAMERAS)
-    rewards = rewards_that_count(tmp_path, bag, seen.record.rewards)
+    rewards = as_it_counts(tmp_path, seen.record).rewards
     model.begin_episode(seen.prompt)
     live = [model.observe(list(frames)) for frames in seen.frames]
 
@@ -186,13 +188,52 @@ def test_what_the_model_cannot_judge_is_not_known(tmp_path):
 def test_the_recorded_rewards_count_until_and_after_a_model_is_chosen(tmp_path):
     record(tmp_path, "train_000000", FAILURE)
     bag = tmp_path / "episodes" / "train_000000"
-    recorded = recorded_frames(bag, CAMERAS).record.rewards
+    recorded = read_episode(bag)
 
-    assert rewards_that_count(tmp_path, bag, recorded) == recorded
+    assert as_it_counts(tmp_path, recorded) is recorded
     relabel(tmp_path, untrained([["lift the red cube"]]), "")
-    assert rewards_that_count(tmp_path, bag, recorded) != recorded
+    assert as_it_counts(tmp_path, recorded).rewards != recorded.rewards
     choose(tmp_path, "")
-    assert rewards_that_count(tmp_path, bag, recorded) == recorded
+    assert as_it_counts(tmp_path, recorded) is recorded
+
+
+def test_the_learner_s_rows_follow_the_model_that_counts(tmp_path):
+    record(tmp_path, "train_000000", FAILURE)
+    recorded = read_episode(tmp_path / "episodes" / "train_000000")
+    assert not any(row.success_episode for row in assemble(recorded).transitions)
+    relabel(tmp_path, untrained([["lift the red cube"]]), "")
+    counted = as_it_counts(tmp_path, recorded)
+
+    assert counted.ended.outcome is SUCCESS and recorded.ended.outcome is FAILURE
+    rows = assemble(counted).transitions
+    assert [row.reward for row in rows] == [1.0], "the first success ends it"
+    assert rows[0].terminated and rows[0].success_episode
+
+
+def test_a_person_s_label_stays_above_the_model_that_counts(tmp_path):
+    record(tmp_path, "train_000000", FAILURE, label=FAILURE)
+    recorded = read_episode(tmp_path / "episodes" / "train_000000")
+    relabel(tmp_path, untrained([["lift the red cube"]]), "")
+    counted = as_it_counts(tmp_path, recorded)
+
+    assert counted.ended.outcome is FAILURE
+    assert not any(row.success_episode for row in assemble(counted).transitions)
+
+
+@pytest.mark.parametrize(
+    ("valid", "success", "recorded", "now"),
+    [
+        (True, True, FAILURE, SUCCESS),
+        (True, True, EpisodeOutcome.TIMEOUT, SUCCESS),
+        (True, False, SUCCESS, EpisodeOutcome.TIMEOUT),
+        (True, False, FAILURE, FAILURE),
+        (False, False, SUCCESS, SUCCESS),
+        (True, True, EpisodeOutcome.ABORTED, EpisodeOutcome.ABORTED),
+    ],
+)
+def test_what_a_model_makes_of_an_outcome(valid, success, recorded, now):
+    estimate = Reward(0, 1, "x", 1, valid, 0.5, 0.5, success, False)
+    assert outcome_by([estimate], recorded) is now
 
 
 def test_the_newest_of_two_models_counts(tmp_path):
@@ -202,7 +243,8 @@ def test_the_newest_of_two_models_counts(tmp_path):
     relabel(tmp_path, one, "")
     relabel(tmp_path, two, "")
 
-    assert {r.model_hash for r in rewards_that_count(tmp_path, bag, [])} == {two.hash}
+    counted = as_it_counts(tmp_path, read_episode(bag))
+    assert {r.model_hash for r in counted.rewards} == {two.hash}
     assert read_sidecar(bag, one.hash) is not None
 
 
@@ -214,4 +256,4 @@ def test_a_damaged_sidecar_is_named(tmp_path):
     sidecar_file(bag, model.hash).write_text("{")
 
     with pytest.raises(BagError, match="is damaged"):
-        rewards_that_count(tmp_path, bag, [])
+        as_it_counts(tmp_path, read_episode(bag))
