@@ -133,3 +133,16 @@ def test_a_session_of_another_policy_is_refused_by_name(make):
     ]
     with pytest.raises(OperatorError, match=r"session monday .*another kind of policy"):
         make().seed("monday", [record_of(pieces)])
+
+
+@pytest.mark.parametrize("name", ["tmrl", "expo", "dsrl", "tmrl_paper"])
+def test_what_critics_expect_is_compared_with_what_came(make, name):
+    core = make(name=name, updates_per_decision=1, warmup_episodes=1, critics=2)
+    for number, result in enumerate((EpisodeOutcome.TIMEOUT, EpisodeOutcome.SUCCESS)):
+        for piece in pieces_of(f"train_{number:06d}", result):
+            core.on_piece(piece)
+        learn(core)
+    seen = core.metrics()
+    expected = (1 + core.method.discount + core.method.discount**2) / ROWS
+    assert seen["return_seen"] == pytest.approx(expected)
+    assert -1 < seen["value_expected"] < 2

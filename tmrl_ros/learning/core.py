@@ -24,6 +24,7 @@ from tmrl_ros.data.transitions import (
     assembler_of,
 )
 from tmrl_ros.learning.acting import pack_weights
+from tmrl_ros.learning.calibration import ValueCheck, returns
 from tmrl_ros.learning.checkpoint import load_checkpoint, save_checkpoint
 from tmrl_ros.learning.late import TakenEpisodes
 from tmrl_ros.learning.methods import Sizes, learner_for
@@ -76,6 +77,7 @@ class LearnerCore:
         self._learned: set[str] = set()  # their rows are in the replay
         self._queue: deque[AssembledEpisode] = deque()
         self._owed = 0.0
+        self._check = ValueCheck()
         self._seeded = 0  # rows of earlier sessions
         self.seeding = False  # learning from them, before anything else
         self._current: AssembledEpisode | None = None
@@ -237,7 +239,7 @@ class LearnerCore:
 
     def metrics(self) -> dict[str, float]:
         """Figures of the latest updates."""
-        values: dict[str, float] = dict(self.learner.metrics)
+        values = {**self.learner.metrics, **self._check.metrics()}
         values["dropped_rows"] = float(self.dropped_rows)
         return values
 
@@ -294,6 +296,8 @@ class LearnerCore:
             return False
         self._current = self._queue.popleft()
         rows = _usable(self._current.transitions)
+        if rows and self.learner.updates:
+            self._check.add(self.learner.judge(rows), returns(rows, self.method.discount))
         self.replay.add_episode(rows)
         self._learned.add(self._current.episode_id)
         count(self.progress.warmup, rows)

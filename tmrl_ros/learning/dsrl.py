@@ -8,12 +8,15 @@ in the target, next features stored, warm-up from the base policy.
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from tmrl_ros.core.config import MethodConfig
+from tmrl_ros.core.types import FloatArray
+from tmrl_ros.data.transitions import Transition
 from tmrl_ros.learning.learner import Parts, follow
 from tmrl_ros.learning.networks import Actor, NoiseCritics
 from tmrl_ros.learning.replay import Batch, Replay
@@ -85,6 +88,14 @@ class DsrlLearner:
         if self.updates % 50 < self.method.actor_every:
             self.metrics["temperature"] = float(alpha.detach())
             self.metrics["entropy"] = float(-log_prob.detach().mean())
+
+    def judge(self, rows: Sequence[Transition]) -> FloatArray:
+        """What the critics expect of the noise that was used (n,)."""
+        features = torch.from_numpy(np.stack([row.features for row in rows]))
+        z = torch.from_numpy(np.stack([row.z for row in rows]))
+        with torch.no_grad():
+            values: Tensor = self.critics(features, z).mean(0)
+        return values.numpy().astype(np.float64)
 
     @property
     def acting(self) -> nn.Module:

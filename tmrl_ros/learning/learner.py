@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -10,6 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from tmrl_ros.core.config import MethodConfig
+from tmrl_ros.core.types import FloatArray
+from tmrl_ros.data.transitions import Transition
 from tmrl_ros.learning.replay import Replay
 
 
@@ -43,6 +46,9 @@ class Learner(Protocol):
 
     def update(self, replay: Replay) -> None:
         """One gradient step on a batch of the replay."""
+
+    def judge(self, rows: Sequence[Transition]) -> FloatArray:
+        """What the critics expect of executed decisions (n,): discounted success in [0, 1]."""
 
     def parts(self) -> Parts:
         """What a checkpoint keeps."""

@@ -14,6 +14,7 @@ seen at random places of the table: what succeeded at one place is then expected
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -21,7 +22,9 @@ import torch
 from torch import Tensor, nn
 
 from tmrl_ros.core.config import MethodConfig
+from tmrl_ros.core.types import FloatArray
 from tmrl_ros.data.plans import KEPT_CANDIDATES
+from tmrl_ros.data.transitions import Transition
 from tmrl_ros.learning.learner import Parts, follow
 from tmrl_ros.learning.networks import PlanCritics
 from tmrl_ros.learning.replay import Batch, Replay
@@ -106,6 +109,14 @@ class TmrlLearner:
             generator=self.generator,
         )
         return torch.take_along_dim(batch.next_plans, drawn[..., None], 1)
+
+    def judge(self, rows: Sequence[Transition]) -> FloatArray:
+        """What the critics expect of executed plans (n,)."""
+        features = torch.from_numpy(np.stack([row.features for row in rows]))
+        plans = torch.from_numpy(np.stack([row.plan for row in rows]))
+        with torch.no_grad():
+            values: Tensor = self.critics(features, plans).mean(0)
+        return values.numpy().astype(np.float64)
 
     @property
     def acting(self) -> nn.Module:

@@ -14,12 +14,15 @@ and resume keeps the replay.
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from tmrl_ros.core.config import MethodConfig
+from tmrl_ros.core.types import FloatArray
+from tmrl_ros.data.transitions import Transition
 from tmrl_ros.learning.learner import Parts, follow
 from tmrl_ros.learning.networks import Actor, NoiseCritics, sinusoidal_t
 from tmrl_ros.learning.replay import Batch, Replay
@@ -101,6 +104,23 @@ class TmrlPaperLearner:
         self.alpha_optimiser.step()
         self.metrics["temperature_z"] = float(alphas[0])
         self.metrics["t_context_mean"] = float((chosen[1].detach().mean() + 1) / 2)
+
+    def judge(self, rows: Sequence[Transition]) -> FloatArray:
+        """What the critics expect (n,), from cost per decision to discounted success.
+
+        With -1 per decision and 0 on success, n decisions cost (1 - g^(n-1)) / (1 - g); discounted
+        success is g^(n-1).
+        """
+        features = torch.from_numpy(np.stack([row.features for row in rows]))
+        chosen = [
+            torch.from_numpy(np.stack([row.z for row in rows])),
+            torch.tensor([[2 * row.t_context - 1] for row in rows], dtype=torch.float32),
+            torch.from_numpy(np.stack([row.eps_context for row in rows])),
+        ]
+        with torch.no_grad():
+            cost = -self._values(self.critics, features, chosen).mean(0)
+        success = 1 - (1 - self.method.discount) * cost
+        return success.clamp(0.0, 1.0).numpy().astype(np.float64)
 
     @property
     def acting(self) -> nn.Module:

@@ -1,0 +1,47 @@
+"""Do the critics' values come true? What they expect of decisions, and what came of those."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+
+import numpy as np
+
+from tmrl_ros.core.types import FloatArray
+from tmrl_ros.data.transitions import Transition
+
+EPISODES = 20
+
+
+def returns(rows: Sequence[Transition], discount: float) -> FloatArray:
+    """Discounted reward (n,) from each of an episode's rows to its end."""
+    found = np.zeros(len(rows))
+    following = 0.0
+    for k in reversed(range(len(rows))):
+        following = rows[k].reward + discount * following
+        found[k] = following
+    return found
+
+
+class ValueCheck:
+    """Values against returns over the last `EPISODES` episodes."""
+
+    def __init__(self) -> None:
+        self._seen: deque[tuple[FloatArray, FloatArray]] = deque(maxlen=EPISODES)
+
+    def add(self, values: FloatArray, came_of_it: FloatArray) -> None:
+        """One episode: what the critics expected (n,), before learning from it, and its returns."""
+        if len(values):
+            self._seen.append((values, came_of_it))
+
+    def metrics(self) -> dict[str, float]:
+        """Mean value and mean return of executed decisions; empty before the first episode.
+
+        A mean value above the mean return is optimism. A time-out counts as a return of 0, although
+        it might have succeeded later, so that some of it is expected.
+        """
+        if not self._seen:
+            return {}
+        values = np.concatenate([item[0] for item in self._seen])
+        came_of_it = np.concatenate([item[1] for item in self._seen])
+        return {"value_expected": float(values.mean()), "return_seen": float(came_of_it.mean())}
