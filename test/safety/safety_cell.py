@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tmrl_ros.core.config import RobotConfig, SafetyConfig
+from tmrl_ros.core.config import KeepOutConfig, RobotConfig, SafetyConfig
 from tmrl_ros.core.types import (
     Chunk,
     ChunkResult,
@@ -21,7 +21,11 @@ from tmrl_ros.safety.gate import Gate
 from tmrl_ros.safety.status import Effect, GateState
 
 ROBOT = RobotConfig()
-SAFETY = SafetyConfig(workspace_min_m=[0.28, -0.40, 0.005], workspace_max_m=[0.72, 0.40, 0.60])
+# The box stands where the other tests do not go.
+BOX = KeepOutConfig(name="lamp", min_m=[0.55, 0.10, 0.0], max_m=[0.65, 0.30, 0.30])
+SAFETY = SafetyConfig(
+    workspace_min_m=[0.28, -0.40, 0.005], workspace_max_m=[0.72, 0.40, 0.60], keep_out=[BOX]
+)
 PERIOD_NS = 50_000_000
 PERIOD_S = 0.05
 HOME = (0.45, 0.0, 0.20)

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis.extra.numpy import arrays
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from safety_cell import (
+    BOX,
     HOME,
     MAX_TARGET_STEP_M,
     MAX_TARGET_TURN_RAD,
@@ -31,6 +32,7 @@ from tmrl_ros.safety.geometry import UNIT_TOLERANCE, all_plausible, angle_betwee
 from tmrl_ros.safety.status import Effect, GateState
 
 LOW, HIGH = np.array(SAFETY.workspace_min_m), np.array(SAFETY.workspace_max_m)
+BOX_LOW, BOX_HIGH = np.array(BOX.min_m), np.array(BOX.max_m)
 ROUNDING = 1e-9
 
 any_float = st.floats(width=64)
@@ -41,6 +43,8 @@ near_home = st.tuples(st.floats(0.2, 0.8), st.floats(-0.5, 0.5), st.floats(-0.1,
 )
 edge = st.tuples(
     st.sampled_from([0.28, 0.35, 0.72]), st.sampled_from([-0.4, 0.0, 0.4]), st.just(0.02)
+) | st.tuples(  # beside, above and in the keep-out box
+    st.sampled_from([0.52, 0.54, 0.60, 0.66]), st.sampled_from([0.08, 0.2, 0.31]), st.just(0.25)
 )
 rotation = st.floats(-0.6, 0.6).map(
     lambda half: np.array([math.cos(half), math.sin(half), 0.0, 0.0])
@@ -115,6 +119,16 @@ class GateMachine(RuleBasedStateMachine):
         self.last = target
         self.rows_sent += 1
 
+    def check_way(self, position: np.ndarray, near: list[np.ndarray]) -> None:
+        """Neither the target nor the straight way to it lies in the keep-out box."""
+
+        def leads_inside(start: np.ndarray) -> bool:
+            ways = start + np.linspace(0.0, 1.0, 21)[1:, None] * (position - start)
+            inside = (ways > BOX_LOW + ROUNDING) & (ways < BOX_HIGH - ROUNDING)
+            return bool(inside.all(axis=1).any())
+
+        assert not all(leads_inside(start) for start in near), "led into a keep-out box"
+
     def check_first_target(self, position: np.ndarray, quaternion: np.ndarray) -> None:
         """The first of a chunk is counted from the last target when the arm is near it."""
         measured, near = self.measured.position, [self.measured.position]
@@ -133,6 +147,7 @@ class GateMachine(RuleBasedStateMachine):
         assert turn <= MAX_TARGET_TURN_RAD + 1e-6, "turned faster than allowed"
 
     def check_step(self, position: np.ndarray, near: list[np.ndarray]) -> None:
+        self.check_way(position, near)
         step = min(float(np.linalg.norm(position - point)) for point in near)
         assert step <= MAX_TARGET_STEP_M + ROUNDING, "faster than the speed limit"
         assert step <= SAFETY.max_step_m + ROUNDING

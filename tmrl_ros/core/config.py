@@ -41,6 +41,21 @@ class RobotConfig(Section):
     )
 
 
+class KeepOutConfig(Section):
+    """A box (m, base frame) that the tool must not enter."""
+
+    name: Name
+    min_m: Vector3
+    max_m: Vector3
+
+    @model_validator(mode="after")
+    def _box_has_volume(self) -> KeepOutConfig:
+        for axis, low, high in zip("xyz", self.min_m, self.max_m, strict=True):
+            if low >= high:
+                raise ValueError(f"box {self.name}: min_m {axis}={low} is not below max_m {high}")
+        return self
+
+
 class SafetyConfig(Section):
     """What the supervisor lets through. It is a software stop: the hardware button comes first."""
 
@@ -51,6 +66,10 @@ class SafetyConfig(Section):
     max_start_offset_m: float = Field(0.10, gt=0, description="first target to measured pose")
     max_workspace_excess_m: float = Field(
         0.05, ge=0, description="targets outside by less are pulled in, by more latch"
+    )
+    keep_out: list[KeepOutConfig] = Field([], description="boxes inside the workspace to stay out")
+    keep_out_margin_m: float = Field(
+        0.02, ge=0, le=0.5, description="what is asked for stays this far from a box"
     )
     max_rotation_step_rad: float = Field(
         0.2, gt=0, le=3.2, description="an orientation asked for further from the last one latches"
@@ -324,6 +343,11 @@ class Config(Section):
             raise ValueError(
                 f"task.home_position_m {home} is outside safety.workspace {low}..{high}"
             )
+        for box in self.safety.keep_out:
+            if all(a < h < b for a, h, b in zip(box.min_m, home, box.max_m, strict=True)):
+                raise ValueError(
+                    f"task.home_position_m {home} is inside the keep-out box {box.name}"
+                )
         cameras = [camera.name for camera in self.cameras.cameras]
         if strangers := [name for name in self.reward.cameras if name not in cameras]:
             raise ValueError(f"reward.cameras {strangers} are not among the cameras {cameras}")

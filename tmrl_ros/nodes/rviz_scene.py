@@ -147,6 +147,10 @@ class RvizScene(ConfiguredNode):
         markers += [*self._paths(), *self._tools(), *self._gauges()]
         safety = self.config.safety
         markers.append(self._scene.box(0, safety.workspace_min_m, safety.workspace_max_m))
+        markers += [
+            self._scene.box(number, box.min_m, box.max_m, RED)
+            for number, box in enumerate(safety.keep_out, start=1)
+        ]
         self._publisher.publish(MarkerArray(markers=markers))
 
     def _paths(self) -> list[Marker]:

@@ -40,14 +40,16 @@ class Scene:
     def __init__(self, frame: str) -> None:
         self._frame = frame
 
-    def box(self, number: int, low: Sequence[float], high: Sequence[float]) -> Marker:
+    def box(
+        self, number: int, low: Sequence[float], high: Sequence[float], color: Color = WHITE
+    ) -> Marker:
         """Edges of a box from `low` to `high` (3,), metres."""
         corners = np.array(
             [[low, high][i >> axis & 1][axis] for i in range(8) for axis in range(3)]
         )
         corners = corners.reshape(8, 3)
         edges = [(a, a | 1 << axis) for a in range(8) for axis in range(3) if not a >> axis & 1]
-        marker = self._marker("workspace", number, Marker.LINE_LIST, WHITE, alpha=0.6)
+        marker = self._marker("workspace", number, Marker.LINE_LIST, color, alpha=0.6)
         marker.scale.x = 0.003
         marker.points = [point(corners[i]) for edge in edges for i in edge]
         return marker

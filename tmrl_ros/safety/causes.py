@@ -23,6 +23,7 @@ class Code(StrEnum):
     STATE_ORIENTATION = "STATE_ORIENTATION"
     STATE_FRAME = "STATE_FRAME"
     OUTSIDE_WORKSPACE = "OUTSIDE_WORKSPACE"
+    IN_KEEP_OUT = "IN_KEEP_OUT"
     FORCE = "FORCE"
     REFLEX = "REFLEX"
     USER_STOP = "USER_STOP"
@@ -39,6 +40,7 @@ class Code(StrEnum):
     WRONG_RATE = "WRONG_RATE"
     BAD_ORIENTATION = "BAD_ORIENTATION"
     WORKSPACE = "WORKSPACE"
+    KEEP_OUT = "KEEP_OUT"
     STEP = "STEP"
     GRIPPER = "GRIPPER"
     START_OFFSET = "START_OFFSET"
@@ -73,6 +75,7 @@ ADVICE: dict[Code, str] = {
     Code.STATE_ORIENTATION: _DRIVER,
     Code.STATE_FRAME: "Make robot.base_frame and the driver's frame the same.",
     Code.OUTSIDE_WORKSPACE: "Guide the arm back into its workspace by hand, then reset.",
+    Code.IN_KEEP_OUT: "Guide the arm out of the box by hand, then reset.",
     Code.FORCE: "Look for a collision, free the arm, then reset.",
     Code.REFLEX: "Look for a collision, recover the robot at its own interface, then reset.",
     Code.USER_STOP: "Release the robot's stop button, recover the robot, then reset.",
@@ -88,6 +91,7 @@ ADVICE: dict[Code, str] = {
     Code.WRONG_RATE: "Use a policy bundle made for robot.control_rate_hz.",
     Code.BAD_ORIENTATION: _POLICY,
     Code.WORKSPACE: "Check the policy's targets and safety.workspace_min_m / max_m.",
+    Code.KEEP_OUT: "Check the policy's targets and safety.keep_out.",
     Code.STEP: _POLICY,
     Code.GRIPPER: "The gripper opening must be 0 (closed) to 1 (open).",
     Code.START_OFFSET: "A chunk must begin where the arm is; check its reference pose.",

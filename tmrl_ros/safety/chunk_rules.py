@@ -19,6 +19,7 @@ from tmrl_ros.safety.geometry import (
     unit_quaternion,
     vec3,
 )
+from tmrl_ros.safety.keep_out import way_cause
 from tmrl_ros.safety.limits import GRIPPER_EXCESS, Limits
 from tmrl_ros.safety.state_rules import Measured
 
@@ -81,6 +82,9 @@ def start_cause(
             f"{limits.max_start_offset_m * 100:.1f} cm.",
             f"{offset:.3f} m",
         )
+    forbidden = way_cause(measured.position, plan.positions[0], "The first target", limits)
+    if forbidden is not None:
+        return forbidden
     turn = angle_between(plan.quaternion, asked_before) if asked_before is not None else 0.0
     if not turn <= limits.max_asked_turn_rad:
         return cause(
@@ -155,6 +159,9 @@ def _motion_causes(plan: Plan, sequence: int, limits: Limits) -> Iterator[Cause]
         if not step <= limits.max_asked_step_m:
             what = f"{where} jumps by {step * 100:.1f} cm from the row before."
             yield cause(Code.STEP, what, f"{step:.3f} m")
+        forbidden = way_cause(before, position, where, limits)
+        if forbidden is not None:
+            yield forbidden
         if not -GRIPPER_EXCESS <= opening <= 1.0 + GRIPPER_EXCESS:
             what = f"{where} asks for a gripper opening of {opening:.3g}."
             yield cause(Code.GRIPPER, what, f"{opening:.3g}")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tmrl_ros.core.types import Chunk, ChunkResult, FloatArray, Outcome
+from tmrl_ros.safety.causes import Cause
 from tmrl_ros.safety.chunk_rules import ACTION_DIM, Plan
 from tmrl_ros.safety.geometry import (
     Quat,
@@ -17,6 +18,7 @@ from tmrl_ros.safety.geometry import (
     step_toward,
     turn_toward,
 )
+from tmrl_ros.safety.keep_out import way_cause
 from tmrl_ros.safety.limits import Limits
 from tmrl_ros.safety.state_rules import Measured
 
@@ -81,6 +83,17 @@ class Execution:
         """Whether no row is left to send."""
         return len(self._executed) == len(self.plan.positions)
 
+    def next_cause(self, before: ToolPose) -> Cause | None:
+        """What is wrong with sending the next row now.
+
+        Where targets are slowed down, they cut the corners of the way that was asked for.
+        """
+        pose = clip(self._asked(), before, self._limits)
+        return way_cause(before.position, pose.position, "The next target", self._limits)
+
+    def _asked(self) -> ToolPose:
+        return ToolPose(self.plan.positions[len(self._executed)], self.plan.quaternion)
+
     def next_target(self, before: ToolPose, stamp_ns: int) -> tuple[ToolPose, float]:
         """Clip the next row and count it as sent.
 
@@ -94,7 +107,7 @@ class Execution:
         row = len(self._executed)
         if row == 0:
             self._started_ns = stamp_ns
-        asked = ToolPose(self.plan.positions[row], self.plan.quaternion)
+        asked = self._asked()
         pose = clip(asked, before, self._limits)
         opening = min(max(self.plan.openings[row], 0.0), 1.0)
         moved_m = math.dist(asked.position, pose.position)

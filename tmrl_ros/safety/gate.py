@@ -70,7 +70,7 @@ class Gate:
             return []
         run.arrived(measured)
         if not run.all_sent and self._last is not None:
-            return [self._send(run, self._last, measured, wall_s)]
+            return self._send(run, self._last, measured, wall_s)
         self._run = None
         self._counters.chunks_executed += 1
         return [run.outcome(ChunkResult.EXECUTED, "", measured), StateChanged()]
@@ -184,15 +184,20 @@ class Gate:
         if wrong is not None:
             return self._stop(wrong, wall_s)
         self._last_asked = run.plan.quaternion
-        return [self._send(run, seed(self._last, measured, self._limits), measured, wall_s)]
+        return self._send(run, seed(self._last, measured, self._limits), measured, wall_s)
 
-    def _send(self, run: Execution, before: ToolPose, measured: Measured, wall_s: float) -> Target:
+    def _send(
+        self, run: Execution, before: ToolPose, measured: Measured, wall_s: float
+    ) -> list[Effect]:
+        wrong = run.next_cause(before)
+        if wrong is not None:
+            return self._stop(wrong, wall_s)
         clipped = run.steps_clipped
         self._last, opening = run.next_target(before, measured.stamp_ns)
         self._counters.targets_clipped += run.steps_clipped - clipped
         self._width_m = opening * self._limits.gripper_max_width_m
         self._answer_due_s = wall_s + self._limits.progress_timeout_s
-        return self._target(self._last, measured, self._width_m, hold=False)
+        return [self._target(self._last, measured, self._width_m, hold=False)]
 
     def _stop(self, wrong: Cause, wall_s: float) -> list[Effect]:
         """Latch; the hold goes out before anything else."""

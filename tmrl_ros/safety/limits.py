@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tmrl_ros.core.config import RobotConfig, SafetyConfig
@@ -9,6 +10,15 @@ from tmrl_ros.safety.geometry import Vec3
 
 GRIPPER_EXCESS = 0.05
 """A gripper opening outside 0..1 by more is a mistake; by less it is clipped."""
+
+
+@dataclass(frozen=True, slots=True)
+class Forbidden:
+    """A box that the tool must not enter."""
+
+    name: str
+    low_m: Vec3
+    high_m: Vec3
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +32,8 @@ class Limits:
     low_m: Vec3
     high_m: Vec3
     max_excess_m: float
+    keep_out: tuple[Forbidden, ...]
+    keep_out_margin_m: float
     max_target_step_m: float
     max_asked_step_m: float
     max_start_offset_m: float
@@ -39,15 +51,18 @@ class Limits:
         `max_asked_*` is what may be asked for from one target to the next before it counts as a
         mistake; `max_target_*` is what is sent per control period, so that speed limits are kept.
         """
-        low, high = safety.workspace_min_m, safety.workspace_max_m
         return cls(
             base_frame=robot.base_frame,
             control_rate_hz=robot.control_rate_hz,
             gripper_max_width_m=robot.gripper_max_width_m,
             state_timeout_s=robot.state_timeout_s,
-            low_m=(low[0], low[1], low[2]),
-            high_m=(high[0], high[1], high[2]),
+            low_m=_vec3(safety.workspace_min_m),
+            high_m=_vec3(safety.workspace_max_m),
             max_excess_m=safety.max_workspace_excess_m,
+            keep_out=tuple(
+                Forbidden(box.name, _vec3(box.min_m), _vec3(box.max_m)) for box in safety.keep_out
+            ),
+            keep_out_margin_m=safety.keep_out_margin_m,
             max_target_step_m=min(safety.max_speed_mps / robot.control_rate_hz, safety.max_step_m),
             max_asked_step_m=safety.max_step_m,
             max_start_offset_m=safety.max_start_offset_m,
@@ -60,3 +75,8 @@ class Limits:
             max_force_n=safety.max_force_n,
             progress_timeout_s=safety.chunk_progress_timeout_s,
         )
+
+
+def _vec3(values: Sequence[float]) -> Vec3:
+    x, y, z = values
+    return (x, y, z)

@@ -16,6 +16,7 @@ from tmrl_ros.safety.geometry import (
     unit_quaternion,
     vec3,
 )
+from tmrl_ros.safety.keep_out import inside_cause
 from tmrl_ros.safety.limits import Limits
 
 STOPPED_MODES: dict[RobotMode, tuple[Code, str]] = {
@@ -92,7 +93,8 @@ def robot_causes(sample: RobotSample, measured: Measured, limits: Limits) -> lis
                 f"{excess:.3f} m",
             )
         )
-    return found
+    in_box = inside_cause(measured.position, limits)
+    return [*found, in_box] if in_box is not None else found
 
 
 def _is_plausible(sample: RobotSample) -> bool:

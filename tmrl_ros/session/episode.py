@@ -27,7 +27,16 @@ from tmrl_ros.session.homing import Homing
 # Causes of a latch that a policy brings about by what it asks for: such an episode has failed and
 # is not repeated, or an evaluation would repeat a policy's failures until they succeed.
 POLICY_FAULTS = frozenset(
-    {"FORCE", "WORKSPACE", "STEP", "OUTSIDE_WORKSPACE", "START_OFFSET", "START_ROTATION"}
+    {
+        "FORCE",
+        "WORKSPACE",
+        "OUTSIDE_WORKSPACE",
+        "KEEP_OUT",
+        "IN_KEEP_OUT",
+        "STEP",
+        "START_OFFSET",
+        "START_ROTATION",
+    }
 )
 MAX_PIECES = 8
 MAX_REJECTIONS = 10
