@@ -19,8 +19,8 @@ from tmrl_ros.data.bag_writer import BagWriter
 from tmrl_ros.learning.core import LearnerCore
 from tmrl_ros.learning.methods import Sizes
 
-EPISODES, ROWS, KILLS = 30, 3, 50
-METHOD = MethodConfig(hidden=32, batch_size=32, updates_per_decision=2, warmup_episodes=4)
+EPISODES, ROWS, KILLS = 60, 3, 50
+METHOD = MethodConfig(hidden=32, batch_size=32, updates_per_decision=2, warmup_episodes=2)
 SIZES = Sizes(features=10, z=5, context=7)
 
 
@@ -85,7 +85,7 @@ def test_killed_at_random_moments_it_loses_nothing(tmp_path, one_thread):
     reached = []
     for _ in range(KILLS):
         # Early ones hit the restoring, late ones the learning and the writing of checkpoints.
-        learn_and_die(records, folder, rng.randrange(30), rng.uniform(0.0, 0.01))
+        learn_and_die(records, folder, rng.randrange(12), rng.uniform(0.0, 0.003))
         for torn in folder.glob("learner.json"):
             assert torn.read_text().endswith("}")
         core = LearnerCore(METHOD, SIZES, 0, folder)
@@ -93,7 +93,7 @@ def test_killed_at_random_moments_it_loses_nothing(tmp_path, one_thread):
         reached.append(core.progress.episodes)
         assert core.replay.size + sum(len(e.transitions) for e in core._queue) == EPISODES * ROWS
     assert reached == sorted(reached), "a checkpoint went back"
-    assert len(set(reached)) > 5, "the kills hit different moments"
+    assert len(set(reached)) > 3, "the kills hit different moments"
 
     core = learn(records, folder)
     assert core.replay.size == calm.replay.size == EPISODES * ROWS
