@@ -146,9 +146,8 @@ class LearnerCore:
         if extra is None and self._seeded:
             self.seeding = True
             self._owed = self._seeded * self.method.updates_per_decision
-        elif (
-            not self._seeded and self.progress.episodes < self.method.warmup_episodes
-        ):  # no update was done yet
+        elif not self._seeded and self.progress.episodes < self.method.warmup_episodes:
+            # No update was done yet.
             self._owed = self.replay.size * self.method.updates_per_decision
         return found
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from tmrl_ros.core.config import MethodConfig
 from tmrl_ros.core.types import FloatArray
 from tmrl_ros.data.transitions import Transition
-from tmrl_ros.learning.learner import Parts, follow
+from tmrl_ros.learning.learner import Parts, column, follow
 from tmrl_ros.learning.networks import Actor, NoiseCritics
 from tmrl_ros.learning.replay import Batch, Replay
 
@@ -91,8 +91,8 @@ class DsrlLearner:
 
     def judge(self, rows: Sequence[Transition]) -> FloatArray:
         """What the critics expect of the noise that was used (n,)."""
-        features = torch.from_numpy(np.stack([row.features for row in rows]))
-        z = torch.from_numpy(np.stack([row.z for row in rows]))
+        features = column(rows, "features")
+        z = column(rows, "z")
         with torch.no_grad():
             values: Tensor = self.critics(features, z).mean(0)
         return values.numpy().astype(np.float64)

@@ -31,6 +31,11 @@ def follow(slow: nn.Module, fast: nn.Module, tau: float) -> None:
     torch._foreach_lerp_(list(slow.parameters()), list(fast.parameters()), tau)
 
 
+def column(rows: Sequence[Transition], name: str) -> Tensor:
+    """One array of every row, such as `features`: (n, ...)."""
+    return torch.from_numpy(np.stack([getattr(row, name) for row in rows]))
+
+
 class Learner(Protocol):
     """Networks, optimisers and random state; `update` is one gradient step."""
 

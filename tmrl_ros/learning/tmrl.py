@@ -25,7 +25,7 @@ from tmrl_ros.core.config import MethodConfig
 from tmrl_ros.core.types import FloatArray
 from tmrl_ros.data.plans import KEPT_CANDIDATES
 from tmrl_ros.data.transitions import Transition
-from tmrl_ros.learning.learner import Parts, follow
+from tmrl_ros.learning.learner import Parts, column, follow
 from tmrl_ros.learning.networks import PlanCritics
 from tmrl_ros.learning.replay import Batch, Replay
 from tmrl_ros.policies.context import move_scene
@@ -112,8 +112,8 @@ class TmrlLearner:
 
     def judge(self, rows: Sequence[Transition]) -> FloatArray:
         """What the critics expect of executed plans (n,)."""
-        features = torch.from_numpy(np.stack([row.features for row in rows]))
-        plans = torch.from_numpy(np.stack([row.plan for row in rows]))
+        features = column(rows, "features")
+        plans = column(rows, "plan")
         with torch.no_grad():
             values: Tensor = self.critics(features, plans).mean(0)
         return values.numpy().astype(np.float64)

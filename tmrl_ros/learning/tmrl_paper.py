@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from tmrl_ros.core.config import MethodConfig
 from tmrl_ros.core.types import FloatArray
 from tmrl_ros.data.transitions import Transition
-from tmrl_ros.learning.learner import Parts, follow
+from tmrl_ros.learning.learner import Parts, column, follow
 from tmrl_ros.learning.networks import Actor, NoiseCritics, sinusoidal_t
 from tmrl_ros.learning.replay import Batch, Replay
 
@@ -111,11 +111,11 @@ class TmrlPaperLearner:
         With -1 per decision and 0 on success, n decisions cost (1 - g^(n-1)) / (1 - g); discounted
         success is g^(n-1).
         """
-        features = torch.from_numpy(np.stack([row.features for row in rows]))
+        features = column(rows, "features")
         chosen = [
-            torch.from_numpy(np.stack([row.z for row in rows])),
+            column(rows, "z"),
             torch.tensor([[2 * row.t_context - 1] for row in rows], dtype=torch.float32),
-            torch.from_numpy(np.stack([row.eps_context for row in rows])),
+            column(rows, "eps_context"),
         ]
         with torch.no_grad():
             cost = -self._values(self.critics, features, chosen).mean(0)
