@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from tmrl_ros.core.config import MethodConfig
 from tmrl_ros.core.types import FloatArray
 from tmrl_ros.data.transitions import Transition
-from tmrl_ros.learning.learner import Parts, column, follow
+from tmrl_ros.learning.learner import Parts, adjust_temperature, column, follow
 from tmrl_ros.learning.networks import Actor, NoiseCritics
 from tmrl_ros.learning.replay import Batch, Replay
 
@@ -81,10 +81,8 @@ class DsrlLearner:
         loss.backward()
         self.actor_optimiser.step()
         self.critics.requires_grad_(True)
-        alpha_loss = -self.log_alpha * float((log_prob.detach() + self.target_entropy).mean())
-        self.alpha_optimiser.zero_grad(set_to_none=True)
-        alpha_loss.backward()  # type: ignore[no-untyped-call]
-        self.alpha_optimiser.step()
+        excess = (log_prob + self.target_entropy).mean()
+        adjust_temperature(self.log_alpha, self.alpha_optimiser, excess)
         if self.updates % 50 < self.method.actor_every:
             self.metrics["temperature"] = float(alpha.detach())
             self.metrics["entropy"] = float(-log_prob.detach().mean())

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from tmrl_ros.core.config import MethodConfig
 from tmrl_ros.data.plans import PLAN_SIZE
-from tmrl_ros.learning.learner import Parts
+from tmrl_ros.learning.learner import Parts, adjust_temperature
 from tmrl_ros.learning.networks import Actor, PlanCritics
 from tmrl_ros.learning.replay import Batch, Replay
 from tmrl_ros.learning.tmrl import TARGET_CANDIDATES, TmrlLearner
@@ -79,10 +79,8 @@ class ExpoLearner(TmrlLearner):
         loss.backward()
         self.actor_optimiser.step()
         self.critics.requires_grad_(True)
-        alpha_loss = -self.log_alpha * float((log_prob.detach() - PLAN_SIZE).mean())
-        self.alpha_optimiser.zero_grad(set_to_none=True)
-        alpha_loss.backward()  # type: ignore[no-untyped-call]
-        self.alpha_optimiser.step()
+        excess = (log_prob - PLAN_SIZE).mean()
+        adjust_temperature(self.log_alpha, self.alpha_optimiser, excess)
 
     @property
     def acting(self) -> nn.Module:

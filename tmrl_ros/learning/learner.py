@@ -31,6 +31,14 @@ def follow(slow: nn.Module, fast: nn.Module, tau: float) -> None:
     torch._foreach_lerp_(list(slow.parameters()), list(fast.parameters()), tau)
 
 
+def adjust_temperature(log_alpha: Tensor, optimiser: torch.optim.Optimizer, excess: Tensor) -> None:
+    """One step on the log temperatures; `excess` is log probability plus target entropy, a mean."""
+    loss = -(log_alpha * excess.detach()).sum()
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    optimiser.step()
+
+
 def column(rows: Sequence[Transition], name: str) -> Tensor:
     """One array of every row, such as `features`: (n, ...)."""
     return torch.from_numpy(np.stack([getattr(row, name) for row in rows]))

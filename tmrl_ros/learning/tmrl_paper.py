@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from tmrl_ros.core.config import MethodConfig
 from tmrl_ros.core.types import FloatArray
 from tmrl_ros.data.transitions import Transition
-from tmrl_ros.learning.learner import Parts, column, follow
+from tmrl_ros.learning.learner import Parts, adjust_temperature, column, follow
 from tmrl_ros.learning.networks import Actor, NoiseCritics, sinusoidal_t
 from tmrl_ros.learning.replay import Batch, Replay
 
@@ -97,11 +97,8 @@ class TmrlPaperLearner:
         loss.backward()  # type: ignore[no-untyped-call]
         self.actor_optimiser.step()
         self.critics.requires_grad_(True)
-        excess = (logs.detach() + self.target_entropies).mean(0)
-        alpha_loss = -(self.log_alphas * excess).sum()
-        self.alpha_optimiser.zero_grad(set_to_none=True)
-        alpha_loss.backward()  # type: ignore[no-untyped-call]
-        self.alpha_optimiser.step()
+        excess = (logs + self.target_entropies).mean(0)
+        adjust_temperature(self.log_alphas, self.alpha_optimiser, excess)
         self.metrics["temperature_z"] = float(alphas[0])
         self.metrics["t_context_mean"] = float((chosen[1].detach().mean() + 1) / 2)
 
