@@ -6,7 +6,14 @@ robot's clock tells a late answer to the one from an answer to the other.
 
 from __future__ import annotations
 
-from tmrl_ros.core.types import Chunk, ChunkSource, Outcome, Reward
+from tmrl_ros.core.types import (
+    Chunk,
+    ChunkSource,
+    Episode,
+    EpisodeState,
+    Outcome,
+    Reward,
+)
 
 AGE_TOLERANCE_NS = 50_000_000  # of what an outcome says about its chunk's age; resets take longer
 
@@ -26,3 +33,25 @@ def is_earlier(piece: Chunk | Outcome | Reward, running_ns: int) -> bool:
             return piece.stamp_ns - since_chunk_ns < running_ns - AGE_TOLERANCE_NS
         case _:
             return piece.stamp_ns < running_ns
+
+
+def is_ahead(stamp_ns: int, episode_id: str, decision: int, known: Episode | None) -> bool:
+    """Whether an observation belongs to an attempt that is not known to run yet.
+
+    Observations and words on episodes come on two topics, whose order nobody keeps: a busy process
+    may read the first observation before it reads that the episode runs.
+
+    Args:
+        stamp_ns: Stamp of the observation, robot clock.
+        episode_id: Episode that it names.
+        decision: Its number in the episode.
+        known: The last word on an episode that was read, if any.
+    """
+    if known is None:
+        return True
+    if stamp_ns < known.stamp_ns:
+        return False
+    if episode_id != known.episode_id or known.state < EpisodeState.RUNNING:
+        return True
+    # After the end the last observation of it comes, never its first: that is a repeat's.
+    return known.state is EpisodeState.ENDED and decision == 0

@@ -13,6 +13,8 @@ from rclpy.clock import Clock, ClockType
 from tmrl_msgs.msg import ActionChunk, EpisodeEvent, Observation, PolicyParameters, RewardEstimate
 from tmrl_msgs.srv import Infer
 from tmrl_ros.core import topics
+from tmrl_ros.core.attempts import is_ahead
+from tmrl_ros.core.config import Config
 from tmrl_ros.core.types import Chunk, ChunkSource, Episode, EpisodeState, Float32Array, Phase
 from tmrl_ros.learning.acting import ActingPolicy, Decision
 from tmrl_ros.nodes.common import EVENTS, RELIABLE, ConfiguredNode, run_node
@@ -33,9 +35,9 @@ KEPT_PARAMETERS = 8
 class PolicyServer(ConfiguredNode):
     """Holds the frozen policy and what was learned; answers at once, moves once rewards are in."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, config: Config | None = None) -> None:
         """Load and check the bundle; nothing is published before that succeeded."""
-        super().__init__("policy_server")
+        super().__init__("policy_server", config=config)
         torch.set_num_threads(self.config.session.torch_threads)
         task = self.config.task
         self._scripted: ScriptedDemonstrator | None = None
@@ -53,7 +55,8 @@ class PolicyServer(ConfiguredNode):
             self._warm_up()
         self._episode: Episode | None = None
         self._parameters: deque[PolicyParameters] = deque(maxlen=KEPT_PARAMETERS)
-        self._rewards: dict[int, tuple[bool, bool]] = {}  # sequence -> (valid, terminal)
+        self._rewards: dict[int, RewardEstimate] = {}
+        self._early: Observation | None = None  # of an episode that is not known to run yet
         self._waiting: tuple[Observation, Decision, float, float] | None = None
         self._publisher = self.create_publisher(ActionChunk, topics.ACTION_CHUNK, RELIABLE)
         self.create_subscription(EpisodeEvent, topics.EPISODE, self._on_episode, EVENTS)
@@ -74,19 +77,25 @@ class PolicyServer(ConfiguredNode):
     def _on_episode(self, msg: EpisodeEvent) -> None:
         episode = episode_from_msg(msg)
         known = self._episode
+        same = known is not None and known.episode_id == episode.episode_id
+        if episode.state is EpisodeState.ENDED and known is not None and not same:
+            return  # an older episode got another label
         self._episode = episode
-        if (
-            known is not None
-            and known.episode_id == episode.episode_id
-            and known.state >= episode.state > 1
-        ):
+        if same and known.state is episode.state is EpisodeState.RUNNING:
             return
         if episode.state in (EpisodeState.RESETTING, EpisodeState.RUNNING):
             self._begin(episode)
+        if self._early is not None and not self._is_ahead(self._early):
+            observation, self._early = self._early, None
+            self._on_observation(observation)
 
     def _begin(self, episode: Episode) -> None:
         """Draw the episode's noise and take the weights it is to be acted with."""
-        self._rewards.clear()
+        self._rewards = {
+            number: reward
+            for number, reward in self._rewards.items()
+            if to_ns(reward.header.stamp) >= episode.stamp_ns
+        }
         self._waiting = None
         if self._scripted is not None:
             self._scripted.begin_episode(episode.seed)
@@ -128,18 +137,22 @@ class PolicyServer(ConfiguredNode):
         running = episode is not None and episode.state is EpisodeState.RUNNING
         return running and to_ns(msg.header.stamp) < episode.stamp_ns
 
+    def _is_ahead(self, msg: Observation) -> bool:
+        stamp_ns = to_ns(msg.header.stamp)
+        return is_ahead(stamp_ns, msg.episode_id, int(msg.decision), self._episode)
+
     def _on_reward(self, msg: RewardEstimate) -> None:
         if self._is_earlier(msg):
             return
-        self._rewards[int(msg.sequence)] = (
-            bool(msg.valid),
-            bool(msg.valid and (msg.success or msg.failure)),
-        )
+        self._rewards[int(msg.sequence)] = msg
         if self._waiting is not None and int(self._waiting[0].sequence) == int(msg.sequence):
             self._answer()
 
     def _on_observation(self, msg: Observation) -> None:
         if self._is_earlier(msg):
+            return
+        if self._is_ahead(msg):
+            self._early = msg
             return
         started = time.perf_counter()
         try:
@@ -163,7 +176,8 @@ class PolicyServer(ConfiguredNode):
         assert self._waiting is not None
         msg, decision, elapsed_ms, _ = self._waiting
         self._waiting = None
-        _, terminal = self._rewards.get(int(msg.sequence), (False, False))
+        reward = self._rewards.get(int(msg.sequence))
+        terminal = reward is not None and reward.valid and (reward.success or reward.failure)
         episode = self._episode
         running = (
             episode is not None

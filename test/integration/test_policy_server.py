@@ -1,0 +1,157 @@
+"""The policy server over real DDS: one chunk for every observation, in whatever order it hears."""
+
+import time
+
+import pytest
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+
+from tmrl_msgs.msg import ActionChunk, EpisodeEvent, Observation, RewardEstimate, RobotState
+from tmrl_ros.core import topics
+from tmrl_ros.core.load import load_config
+from tmrl_ros.nodes.common import EVENTS, RELIABLE
+from tmrl_ros.nodes.convert import header
+from tmrl_ros.nodes.policy_server import PolicyServer
+
+PATIENCE_S = 30.0
+RESETTING, READY, RUNNING, ENDED = (
+    EpisodeEvent.STATE_RESETTING,
+    EpisodeEvent.STATE_READY,
+    EpisodeEvent.STATE_RUNNING,
+    EpisodeEvent.STATE_ENDED,
+)
+
+
+class Talk:
+    """Says episodes, observations and rewards to a policy server and collects its chunks."""
+
+    def __init__(self):
+        config = load_config(["task=lift", "method.name=scripted"])
+        self.server = PolicyServer(config=config)
+        self.node = rclpy.create_node("talk")
+        out = self.node.create_publisher
+        self.events = out(EpisodeEvent, topics.EPISODE, EVENTS)
+        self.observations = out(Observation, topics.OBSERVATION, RELIABLE)
+        self.rewards = out(RewardEstimate, topics.REWARD, RELIABLE)
+        self.chunks = []
+        self.node.create_subscription(
+            ActionChunk, topics.ACTION_CHUNK, self.chunks.append, RELIABLE
+        )
+        self.executor = SingleThreadedExecutor()
+        for node in (self.server, self.node):
+            self.executor.add_node(node)
+        publishers = (self.events, self.observations, self.rewards)
+        self.until(lambda: all(p.get_subscription_count() for p in publishers), "the server")
+        self.until(lambda: self.node.count_publishers(topics.ACTION_CHUNK), "its chunks")
+
+    def until(self, condition, what):
+        deadline = time.monotonic() + PATIENCE_S
+        while not condition():
+            assert time.monotonic() < deadline, f"waited in vain for {what}"
+            self.executor.spin_once(0.02)
+
+    def spin(self, seconds=0.8):
+        """Longer than the server waits for a reward before it answers."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            self.executor.spin_once(0.02)
+
+    def say(self, state, at_ns, episode="train_000000"):
+        self.events.publish(
+            EpisodeEvent(
+                header=header(at_ns, "panda_link0"),
+                episode_id=episode,
+                state=state,
+                max_decisions=3,
+                prompt="lift the red cube",
+            )
+        )
+
+    def observe(self, at_ns, decision=0, episode="train_000000", *, rewarded=True):
+        at = header(at_ns, "panda_link0")
+        robot = RobotState(header=at, gripper_width_m=0.08)
+        robot.ee_pose.position.x, robot.ee_pose.position.z = 0.5, 0.2
+        robot.ee_pose.orientation.x, robot.ee_pose.orientation.w = 1.0, 0.0
+        name = {"header": at, "sequence": decision + 1, "episode_id": episode, "decision": decision}
+        self.observations.publish(
+            Observation(
+                **name,
+                robot=robot,
+                object_names=["red"],
+                object_positions=[0.5, 0.0, 0.02],
+            )
+        )
+        if rewarded:
+            self.rewards.publish(RewardEstimate(**name, valid=True))
+
+    def close(self):
+        self.server.destroy_node()
+        self.node.destroy_node()
+
+
+@pytest.fixture
+def talk():
+    rclpy.init()
+    made = Talk()
+    yield made
+    made.close()
+    rclpy.try_shutdown()
+
+
+@pytest.mark.parametrize("known", [RESETTING, READY])
+def test_an_observation_that_comes_before_the_word_that_its_episode_runs_is_kept(talk, known):
+    talk.say(known, 1_000)
+    talk.spin(0.2)
+    talk.observe(3_000)
+    talk.spin()
+    assert talk.chunks == [], "it is not known to run: nothing may be said of it yet"
+    talk.say(RUNNING, 2_000)
+    talk.until(lambda: talk.chunks, "the chunk")
+    assert (talk.chunks[0].sequence, talk.chunks[0].execute_steps > 0) == (1, True)
+    talk.spin()
+    assert len(talk.chunks) == 1
+
+
+def test_an_observation_of_the_next_episode_waits_for_it(talk):
+    talk.say(RUNNING, 1_000)
+    talk.spin(0.2)
+    talk.say(ENDED, 2_000)
+    talk.spin(0.2)
+    talk.observe(5_000, episode="train_000001")
+    talk.spin()
+    talk.say(RUNNING, 4_000, "train_000001")
+    talk.until(lambda: talk.chunks, "the chunk")
+    talk.spin()
+    [chunk] = talk.chunks
+    assert (chunk.episode_id, chunk.execute_steps > 0) == ("train_000001", True)
+
+
+def test_the_last_observation_of_an_ended_episode_gets_a_chunk_that_does_nothing(talk):
+    talk.say(RUNNING, 1_000)
+    talk.spin(0.2)
+    talk.say(ENDED, 2_000)
+    talk.spin(0.2)
+    talk.observe(3_000, decision=2)
+    talk.until(lambda: talk.chunks, "the chunk")
+    assert talk.chunks[0].execute_steps == 0
+
+
+def test_another_label_of_an_older_episode_does_not_end_the_one_that_runs(talk):
+    talk.say(RUNNING, 2_000, "train_000001")
+    talk.spin(0.2)
+    talk.say(ENDED, 2_500, "train_000000")
+    talk.spin(0.2)
+    talk.observe(3_000, episode="train_000001")
+    talk.until(lambda: talk.chunks, "the chunk")
+    assert talk.chunks[0].execute_steps > 0
+
+
+def test_a_reward_that_says_success_lets_nothing_move(talk):
+    talk.say(RUNNING, 1_000)
+    talk.spin(0.2)
+    talk.observe(2_000, rewarded=False)
+    talk.rewards.publish(
+        RewardEstimate(header=header(2_000, ""), sequence=1, valid=True, success=True)
+    )
+    talk.until(lambda: talk.chunks, "the chunk")
+    assert talk.chunks[0].execute_steps == 0
