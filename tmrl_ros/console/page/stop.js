@@ -66,7 +66,11 @@ const Console = (() => {
         for (const listen of listeners) listen(message.state);
       }
     };
-    socket.onclose = () => setTimeout(connect, RECONNECT_MS);
+    socket.onclose = () => {
+      heard = -Infinity;        // said at once, and until a state comes over another connection
+      pulse();
+      setTimeout(connect, RECONNECT_MS);
+    };
   }
 
   function pulse() {
