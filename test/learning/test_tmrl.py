@@ -10,6 +10,7 @@ from transitions import transition
 from tmrl_ros.core.config import MethodConfig
 from tmrl_ros.data.plans import PLAN_SIZE
 from tmrl_ros.learning.expo import EDIT_BOUND, ExpoLearner
+from tmrl_ros.learning.networks import PlanCritics
 from tmrl_ros.learning.replay import Replay
 from tmrl_ros.learning.tmrl import TmrlLearner
 from tmrl_ros.policies.context import ContextSpec, actor_features, move_scene
@@ -178,3 +179,18 @@ def test_the_same_seed_gives_the_same_weights() -> None:
             learner.update(replay)
         weights.append(learner.acting.state_dict())
     assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
+
+
+@pytest.mark.parametrize(("rows", "hidden"), [(1, 16), (700, 256), (1500, 256)])
+def test_judging_without_gradients_says_the_same(rows: int, hidden: int) -> None:
+    torch.manual_seed(0)
+    critics = PlanCritics(F, hidden, 3)
+    for weights in critics.parameters():
+        torch.nn.init.normal_(weights, 0.1, 0.1)
+    features, plans = torch.randn(rows, F), torch.randn(rows, PLAN_SIZE)
+    with torch.no_grad():
+        judged = critics(features, plans)
+    learned = critics(features, plans)
+    assert judged.shape == (3, rows)
+    assert float(learned.detach().std()) > 0.1
+    torch.testing.assert_close(judged, learned.detach(), rtol=1e-4, atol=1e-4)
