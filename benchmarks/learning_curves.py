@@ -13,6 +13,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -22,11 +23,24 @@ from numpy.typing import NDArray
 
 ROOT = Path(__file__).resolve().parents[1]
 OUT = ROOT / "docs" / "benchmarks"
+TASKS = {
+    "pick_named": ["task=pick_named"],
+    "pick_named, prompt as shown": ["task=pick_named", "task.prompt=lift the blue cube"],
+    "pick_named, prompt a third right": ["task=pick_named", "task.prompt=lift the sapphire cube"],
+    "pick_named, prompt a sixth right": ["task=pick_named", "task.prompt=lift the sky cube"],
+    "lift": ["task=lift"],
+    "lift, as shown": ["task=lift", "task.region=demo"],
+    "lift, never shown": ["task=lift", "task.region=outside"],
+    "stack": ["task=stack"],
+    "stack, as shown": ["task=stack", "task.region=demo"],
+    "stack, never shown": ["task=stack", "task.region=outside"],
+}
 METHODS = {
     "tmrl": [],
     "expo": ["method=expo"],
     "dsrl": ["method=dsrl"],
     "tmrl_paper": ["method=tmrl_paper"],
+    "tmrl_paper, 128 hidden": ["method=tmrl_paper", "method.hidden=128"],
     "tmrl, scenes in place": ["method.shift_m=0"],
     "tmrl, no edits": ["method.edit_m=0"],
     "tmrl, 16 candidates": ["method.candidates=16"],
@@ -49,13 +63,15 @@ def trial(task: str, method: str, seed: int, episodes: int, evaluations: int) ->
     from tmrl_ros.policies.policy import ChunkPolicy
 
     torch.set_num_threads(1)
-    config = load_config([f"task={task}", f"session.seed={seed}", *METHODS[method]])
+    config = load_config([*TASKS[task], f"session.seed={seed}", *METHODS[method]])
     run = Trial(Rig(config), ChunkPolicy(*load_bundle(config.task.bundle)))
     before = run.evaluate(evaluations, "base")
     minutes: list[float] = []
+    started = time.monotonic()
     for _ in run.train(episodes, 1, 0):
         minutes.append(round(run.robot_seconds / 60, 3))
     run.install()
+    wall_s = time.monotonic() - started
     return {
         "task": task,
         "method": method,
@@ -65,6 +81,7 @@ def trial(task: str, method: str, seed: int, episodes: int, evaluations: int) ->
         "evaluations": evaluations,
         "success": [int(item) for item in run.outcomes],
         "robot_minutes": minutes,
+        "wall_minutes": round(wall_s / 60, 2),
     }
 
 
@@ -110,6 +127,7 @@ def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
             for name, values in reached.items()
         },
         "robot_minutes": float(np.mean([row["robot_minutes"][-1] for row in rows])),
+        "wall_minutes": float(np.mean([row["wall_minutes"] for row in rows])),
     }
 
 
@@ -120,9 +138,14 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    tasks = sorted({row["task"] for row in rows})
-    figure, axes = plt.subplots(1, len(tasks), figsize=(5.5 * len(tasks), 4), squeeze=False)
-    for axis, task in zip(axes[0], tasks, strict=True):
+    tasks = [task for task in TASKS if any(row["task"] == task for row in rows)]
+    columns = min(len(tasks), 3)
+    lines = -(-len(tasks) // columns)
+    size = (5.5 * columns, 4 * lines)
+    figure, axes = plt.subplots(lines, columns, figsize=size, squeeze=False)
+    for axis in axes.flat[len(tasks) :]:
+        axis.set_axis_off()
+    for axis, task in zip(axes.flat, tasks, strict=False):
         for number, method in enumerate(METHODS):
             mine = [row for row in rows if (row["task"], row["method"]) == (task, method)]
             if not mine:
@@ -137,8 +160,9 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
             )
         axis.set(title=task, xlabel="robot minutes, resets included", ylim=(0, 1))
         axis.grid(alpha=0.3)
-    axes[0][0].set_ylabel(f"success in training, last {WINDOW} episodes")
-    axes[0][-1].legend(fontsize=8, loc="lower right")
+        axis.legend(fontsize=7, loc="lower right")
+    for line in axes:
+        line[0].set_ylabel(f"success in training, last {WINDOW} episodes")
     figure.tight_layout()
     figure.savefig(path, dpi=120)
 
@@ -153,8 +177,8 @@ def _smoothed(row: dict[str, Any], grid: NDArray[np.float64]) -> NDArray[np.floa
 def main() -> int:
     """Run what is missing, then write the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--tasks", nargs="+", default=["pick_named", "lift"])
-    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
+    parser.add_argument("--tasks", nargs="+", default=["pick_named", "lift"], choices=TASKS)
+    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--episodes", type=int, help="default: as the task's job has")
     parser.add_argument("--evaluations", type=int, default=100)
@@ -188,7 +212,7 @@ def main() -> int:
     rows = [json.loads(path.read_text()) for path in sorted(args.folder.glob("*.json"))]
     table = {
         f"{task}: {method}": summarise(mine)
-        for task in sorted({row["task"] for row in rows})
+        for task in TASKS
         for method in METHODS
         if (mine := [r for r in rows if (r["task"], r["method"]) == (task, method)])
     }
@@ -202,13 +226,14 @@ def main() -> int:
 
 
 def _path(folder: Path, task: str, method: str, seed: object) -> Path:
-    return folder / f"{task}-{method.replace(', ', '-').replace(' ', '_')}-{seed}.json"
+    name = f"{task}-{method}-{seed}.json"
+    return folder / name.replace(", ", "-").replace(" ", "_")
 
 
 def _episodes(task: str) -> int:
     from tmrl_ros.core.load import load_config
 
-    return load_config([f"task={task}"]).session.train_episodes
+    return load_config(TASKS[task]).session.train_episodes
 
 
 if __name__ == "__main__":

@@ -47,6 +47,7 @@ from tmrl_ros.robots.simulated_franka import SimulatedFranka
 from tmrl_ros.safety.gate import Gate
 from tmrl_ros.session.homing import LIFT_M, OPEN_ROWS, SETTLE_ROWS, straight_line
 from tmrl_ros.session.seeds import episode_id, episode_seed
+from tmrl_ros.sim.tasks import RegionName
 
 OBJECT_NOISE_M = 0.002
 """Standard deviation of object positions when no pictures are taken, about what perception has."""
@@ -214,8 +215,9 @@ class Rig:
             trajectory=track,
         )
 
-    def _reset(self, seed: int, region: str = "start") -> float:
+    def _reset(self, seed: int, region: RegionName | None = None) -> float:
         """Objects and arm back; returns the robot seconds that this takes."""
+        region = region or self.config.task.region
         here = self.arm.sample().ee_pose.position
         home = np.array(self.config.task.home_position_m)
         up = here + [0.0, 0.0, LIFT_M]
@@ -223,7 +225,7 @@ class Rig:
         rows = len(straight_line(here, up, rate_hz, 400)) + len(
             straight_line(up, home, rate_hz, 400)
         )
-        self.arm._cell.reset_scene(seed, region=region, home_arm=True)  # type: ignore[arg-type]
+        self.arm._cell.reset_scene(seed, region=region, home_arm=True)
         self.arm._pictures.clear()
         self.arm._follow_measured()
         self.arm._width_m = self.config.robot.gripper_max_width_m

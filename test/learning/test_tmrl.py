@@ -186,11 +186,11 @@ def test_judging_without_gradients_says_the_same(rows: int, hidden: int) -> None
     torch.manual_seed(0)
     critics = PlanCritics(F, hidden, 3)
     for weights in critics.parameters():
-        torch.nn.init.normal_(weights, 0.1, 0.1)
+        torch.nn.init.normal_(weights, 0.0, 0.5)
     features, plans = torch.randn(rows, F), torch.randn(rows, PLAN_SIZE)
     with torch.no_grad():
         judged = critics(features, plans)
     learned = critics(features, plans)
     assert judged.shape == (3, rows)
     assert float(learned.detach().std()) > 0.01
-    torch.testing.assert_close(judged, learned.detach(), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(judged, learned.detach(), rtol=1e-3, atol=1e-3)

@@ -3,8 +3,12 @@
 import numpy as np
 import pytest
 
+from tmrl_ros.core.errors import ConfigurationError
+from tmrl_ros.core.load import load_config
+from tmrl_ros.robots.simulated_franka import SimulatedFranka
 from tmrl_ros.sim import SceneBlockedError, SimulatedCell, expert
 from tmrl_ros.sim.kinematics import VELOCITY_LIMITS, ArmKinematics
+from tmrl_ros.sim.tasks import task_named
 
 DOWN = np.array([1.0, 0.0, 0.0, 0.0])
 
@@ -165,6 +169,24 @@ def test_the_demonstration_region_lies_inside_the_start_region(cell):
         x, y, _ = cell.ground_truth().object_positions["red"]
         assert cell.task.objects[0].demo_region.contains(x, y)
         assert cell.task.objects[0].start_region.contains(x, y)
+
+
+def test_outside_is_where_demonstrations_never_were(cell):
+    for seed in range(10):
+        cell.reset_scene(seed, region="outside", home_arm=True)
+        x, y, _ = cell.ground_truth().object_positions["red"]
+        assert not cell.task.objects[0].demo_region.contains(x, y)
+        assert cell.task.objects[0].start_region.contains(x, y)
+
+
+def test_a_task_shown_everywhere_has_no_outside(cell):
+    everywhere = task_named("pick_named").objects[0]
+    with pytest.raises(ValueError, match="no outside"):
+        everywhere.place("outside", np.random.default_rng(0))
+    with pytest.raises(ValueError, match="choose one of: start, demo, outside"):
+        cell.reset_scene(0, region="left")
+    with pytest.raises(ConfigurationError, match="task.region=outside"):
+        SimulatedFranka(load_config(["task=pick_named", "task.region=outside"]))
 
 
 def test_a_reset_with_the_arm_in_the_way_moves_nothing_and_says_what_to_do(cell):

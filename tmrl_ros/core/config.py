@@ -143,7 +143,9 @@ class TaskConfig(Section):
     orientation_xyzw: Quaternion = [1.0, 0.0, 0.0, 0.0]
     max_decisions: int = Field(12, ge=1, le=999)
     bundle: Path
-    region: Literal["start", "demo"] = Field("start", description="where objects are put")
+    region: Literal["start", "demo", "outside"] = Field(
+        "start", description="where objects are put: anywhere, as in demonstrations, or elsewhere"
+    )
     demonstration: DemonstrationConfig = DemonstrationConfig()
     pretraining: PretrainingConfig = PretrainingConfig()
     scene_reset_s: float = Field(3.0, ge=0, description="robot time a simulated person takes")

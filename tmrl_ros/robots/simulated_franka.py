@@ -64,6 +64,11 @@ class SimulatedFranka:
             task = task_named(config.task.name, wanted=config.task.wanted_object)
         except ValueError as error:
             raise ConfigurationError(f"task.name, task.wanted_object: {error}") from None
+        try:
+            for item in task.objects:
+                item.place(config.task.region, np.random.default_rng(0))
+        except ValueError as error:
+            raise ConfigurationError(f"task.region={config.task.region}: {error}") from None
         self._cell = SimulatedCell(
             task,
             renderer=robot.renderer,

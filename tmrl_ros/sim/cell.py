@@ -5,8 +5,6 @@ Everything is in the base frame (panda_link0, table surface at z = 0), in SI uni
 belongs to one thread.
 """
 
-from typing import Literal
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,7 +15,7 @@ from tmrl_ros.sim.engine import mujoco
 from tmrl_ros.sim.readings import CellState, GroundTruth
 from tmrl_ros.sim.rendering import RendererName
 from tmrl_ros.sim.scene import build_model
-from tmrl_ros.sim.tasks import TaskScene, task_named
+from tmrl_ros.sim.tasks import RegionName, TaskScene, task_named
 
 Array = NDArray[np.float64]
 
@@ -79,7 +77,7 @@ class SimulatedCell:
         return self._steps * self.control_period_s
 
     def reset_scene(
-        self, seed: int, *, region: Literal["start", "demo"] = "start", home_arm: bool = False
+        self, seed: int, *, region: RegionName = "start", home_arm: bool = False
     ) -> None:
         """Let a person put the objects back, as the seed says.
 
@@ -93,21 +91,22 @@ class SimulatedCell:
 
         Raises:
             SceneBlockedError: The arm is in the way; nothing was moved.
+            ValueError: The task has no such region; nothing was moved.
         """
-        if region not in ("start", "demo"):
-            raise ValueError(f"Unknown region '{region}'; choose 'start' or 'demo'.")
+        rng = np.random.default_rng(seed)
+        places = []
+        for item in self.task.objects:
+            yaw = rng.uniform(-item.yaw_range_rad, item.yaw_range_rad)
+            places.append((item, yaw, item.place(region, rng)))
         before = self._arm.snapshot()
         if home_arm:
             mujoco.mj_resetData(self._model, self._data)
             self._arm.place_at(self._home_q)
         self._arm.open_gripper_by_hand()
-        rng = np.random.default_rng(seed)
-        for item in self.task.objects:
-            where = item.start_region if region == "start" else item.demo_region
-            yaw = rng.uniform(-item.yaw_range_rad, item.yaw_range_rad)
+        for item, yaw, where in places:
             joint = self._data.joint(item.name)
             joint.qpos[:] = (
-                *where.sample(rng),
+                *where,
                 item.half_size_m,
                 np.cos(yaw / 2),
                 0.0,

@@ -5,11 +5,13 @@ All positions are metres in the base frame (panda_link0); the table surface is z
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+RegionName = Literal["start", "demo", "outside"]
 
 HALF_SIZE_M = 0.02
 LIFT_HEIGHT_M = 0.08
@@ -57,6 +59,28 @@ class SceneObject:
     demo_region: Region
     half_size_m: float = HALF_SIZE_M
     yaw_range_rad: float = 0.0
+
+    def place(self, region: RegionName, rng: np.random.Generator) -> tuple[float, float]:
+        """Draw where it goes: x and y of its centre.
+
+        Args:
+            region: "start", "demo", or "outside": where demonstrations never had it.
+            rng: What to draw with.
+
+        Raises:
+            ValueError: Unknown region, or demonstrations had the object everywhere.
+        """
+        if region not in get_args(RegionName):
+            known = ", ".join(get_args(RegionName))
+            raise ValueError(f"Unknown region '{region}'; choose one of: {known}.")
+        if region == "demo":
+            return self.demo_region.sample(rng)
+        if region == "outside" and self.demo_region == self.start_region:
+            raise ValueError(f"Demonstrations have '{self.name}' everywhere: there is no outside.")
+        while True:
+            x, y = self.start_region.sample(rng)
+            if region == "start" or not self.demo_region.contains(x, y):
+                return x, y
 
 
 @dataclass(frozen=True, kw_only=True)
