@@ -1,8 +1,9 @@
 """How many updates per second does the learner do, against the same update written as usual?
 
 The usual way: one module, one optimiser and one loss per critic, one after the other; target
-weights copied parameter by parameter; batches stacked from a list of rows. Both do the same update
-on the same rows, in turns, in one process. Writes `docs/benchmarks/learner_throughput.json`.
+weights copied parameter by parameter; batches stacked from a list of rows; torch as it comes. Both
+do the same update on the same rows, in turns, in one process, ours with torch set as in a session.
+Writes `docs/benchmarks/learner_throughput.json`.
 
     .venv/bin/python benchmarks/learner_throughput.py --threads 1 2
 """
@@ -22,6 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from tmrl_ros.core.compute import prepare_torch
 from tmrl_ros.core.config import MethodConfig
 from tmrl_ros.core.types import ChunkSource
 from tmrl_ros.data.plans import KEPT_CANDIDATES, PLAN_ROWS, PLAN_SCALE_M, PLAN_SIZE
@@ -149,6 +151,8 @@ def some_rows(count: int) -> list[Transition]:
 
 def per_second(update: Any) -> float:
     """Updates per second, over about `SECONDS`."""
+    for _ in range(3):
+        update()
     done, started = 0, time.perf_counter()
     while time.perf_counter() - started < SECONDS:
         update()
@@ -158,17 +162,15 @@ def per_second(update: Any) -> float:
 
 def compare(method: MethodConfig, threads: int) -> dict[str, Any]:
     """Both in turns, so that what else the machine does falls on both."""
-    torch.set_num_threads(threads)
     rows = some_rows(2400)
     replay = Replay(FEATURES, Z, CONTEXT, 5000)
     replay.add_episode(rows)
     ours, usual = TmrlLearner(method, FEATURES, 0), UsualLearner(method, rows)
     found: dict[str, list[float]] = {"ours": [], "usual": [], "ratio": []}
-    for _ in range(3):
-        ours.update(replay)
-        usual.update()
     for _ in range(ROUNDS):
+        prepare_torch(threads)
         found["ours"].append(per_second(lambda: ours.update(replay)))
+        torch.set_float32_matmul_precision("highest")
         found["usual"].append(per_second(usual.update))
         found["ratio"].append(found["ours"][-1] / found["usual"][-1])
     return {

@@ -55,14 +55,14 @@ RESAMPLES = 2000
 
 def trial(task: str, method: str, seed: int, episodes: int, evaluations: int) -> dict[str, Any]:
     """Train once and evaluate before and after, on the same start states."""
-    import torch
     from rig import Rig, Trial
 
+    from tmrl_ros.core.compute import prepare_torch
     from tmrl_ros.core.load import load_config
     from tmrl_ros.policies.bundle import load_bundle
     from tmrl_ros.policies.policy import ChunkPolicy
 
-    torch.set_num_threads(1)
+    prepare_torch(1)
     config = load_config([*TASKS[task], f"session.seed={seed}", *METHODS[method]])
     run = Trial(Rig(config), ChunkPolicy(*load_bundle(config.task.bundle)))
     before = run.evaluate(evaluations, "base")

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tmrl_ros.core.compute import prepare_torch
 from tmrl_ros.core.config import Config
 from tmrl_ros.core.errors import ConfigurationError, OperatorError
 from tmrl_ros.core.load import load_config
@@ -250,9 +251,7 @@ def _split(words: Sequence[str]) -> tuple[Config, list[Path]]:
 
 
 def _threads(config: Config) -> None:
-    import torch
-
-    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or config.session.torch_threads))
+    prepare_torch(int(os.environ.get("OMP_NUM_THREADS") or config.session.torch_threads))
 
 
 def _show_progress(done: int, total: int) -> None:

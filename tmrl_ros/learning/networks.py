@@ -127,7 +127,7 @@ class Ensemble(nn.Module):
             scales = [item[member, 0] for item in self.scales]
             shifts = [item[member, 0] for item in self.shifts]
             done = 0
-            for h in x.split(max(1, CACHE_NUMBERS // hidden)):
+            for h in torch.split(x, max(1, CACHE_NUMBERS // hidden)):
                 rows = len(h)
                 for layer in range(self.layers):
                     h = torch.addmm(biases[layer], h, weights[layer])

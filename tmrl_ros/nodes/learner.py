@@ -8,7 +8,6 @@ import sys
 import time
 from pathlib import Path
 
-import torch
 from rclpy.clock import Clock, ClockType
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from std_msgs.msg import Header
@@ -22,6 +21,7 @@ from tmrl_msgs.msg import (
     RewardEstimate,
 )
 from tmrl_ros.core import topics
+from tmrl_ros.core.compute import prepare_torch
 from tmrl_ros.data.bag_reader import EpisodeRecord, read_episode, read_session
 from tmrl_ros.data.bag_stream import BagError
 from tmrl_ros.data.recount import as_it_counts
@@ -51,7 +51,7 @@ class Learner(ConfiguredNode):
     def __init__(self) -> None:
         """Restore from the checkpoint and the session's bags, then listen."""
         super().__init__("learner")
-        torch.set_num_threads(self.config.session.torch_threads)
+        prepare_torch(self.config.session.torch_threads)
         spec = check_bundle(self.config.task.bundle, self.config)
         self._core = LearnerCore(
             self.config.method,

@@ -7,13 +7,13 @@ import time
 from collections import deque
 
 import numpy as np
-import torch
 from rclpy.clock import Clock, ClockType
 
 from tmrl_msgs.msg import ActionChunk, EpisodeEvent, Observation, PolicyParameters, RewardEstimate
 from tmrl_msgs.srv import Infer
 from tmrl_ros.core import topics
 from tmrl_ros.core.attempts import is_ahead
+from tmrl_ros.core.compute import prepare_torch
 from tmrl_ros.core.config import Config
 from tmrl_ros.core.types import Chunk, ChunkSource, Episode, EpisodeState, Float32Array, Phase
 from tmrl_ros.learning.acting import ActingPolicy, Decision
@@ -38,7 +38,7 @@ class PolicyServer(ConfiguredNode):
     def __init__(self, *, config: Config | None = None) -> None:
         """Load and check the bundle; nothing is published before that succeeded."""
         super().__init__("policy_server", config=config)
-        torch.set_num_threads(self.config.session.torch_threads)
+        prepare_torch(self.config.session.torch_threads)
         task = self.config.task
         self._scripted: ScriptedDemonstrator | None = None
         self._acting: ActingPolicy | None = None

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from tmrl_ros.core.compute import prepare_torch
 from tmrl_ros.core.config import Config
 from tmrl_ros.core.errors import ConfigurationError, OperatorError
 from tmrl_ros.core.load import load_config
@@ -117,7 +118,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         config = load_config(args.overrides)
         if args.iterations is not None and args.iterations < 1:
             raise ConfigurationError(f"--iterations {args.iterations} is below 1.")
-        torch.set_num_threads(config.session.torch_threads)
+        prepare_torch(config.session.torch_threads)
         folder = args.demonstrations or Path("sessions/demonstrations") / config.task.name
         out = args.out or config.task.bundle
         iterations = args.iterations or config.task.pretraining.iterations

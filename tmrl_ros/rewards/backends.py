@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tmrl_ros.core.compute import prepare_torch
 from tmrl_ros.core.config import Config, RewardConfig
 from tmrl_ros.core.errors import BundleError, ConfigurationError
 from tmrl_ros.rewards.lerobot import LerobotJudge, check_installed
@@ -98,11 +99,10 @@ def _learned(config: Config) -> Backend:
             f"reward.backend=learned: there is no reward model at {folder}; train one with "
             "`tmrl reward train`, or name one with reward.bundle."
         )
-    import torch  # which the other backends do without
-
+    # The other backends do without torch.
     from tmrl_ros.rewards.learned.judge import load_reward_bundle
 
-    torch.set_num_threads(config.session.torch_threads)
+    prepare_torch(config.session.torch_threads)
     model = load_reward_bundle(folder)
     there = [camera.name for camera in config.cameras.cameras]
     if strangers := [name for name in model.cameras if name not in there]:
