@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 import hashlib
+import os
 import sys
 import time
 from pathlib import Path
@@ -43,6 +44,7 @@ INCOMPLETE_S = 3.0  # wall time that the rest of an ended episode may take; the 
 PATIENT = QoSProfile(
     depth=1000, history=HistoryPolicy.KEEP_LAST, reliability=ReliabilityPolicy.RELIABLE
 )
+NICENESS = 5
 
 
 class Learner(ConfiguredNode):
@@ -177,6 +179,7 @@ def _episodes_of(session: Path) -> list[EpisodeRecord]:
 
 def main() -> int:
     """Entry point of the process."""
+    os.nice(NICENESS)  # decisions first: the arm waits for them, and nothing for an update
     return run_node(Learner)
 
 
