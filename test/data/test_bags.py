@@ -33,6 +33,7 @@ from tmrl_ros.core.types import (
     Outcome,
     Reward,
 )
+from tmrl_ros.data import decode
 from tmrl_ros.data.bag_metadata import offered_qos
 from tmrl_ros.data.bag_reader import read_episode
 from tmrl_ros.data.bag_stream import BagError, BagStream
@@ -115,10 +116,10 @@ def test_an_episode_comes_back_value_by_value(tmp_path, compress):
     for k, seen in enumerate(record.observations):
         msg = observation(k)
         assert seen.prompt == msg.prompt and seen.sequence == msg.sequence
-        assert same(seen.robot, convert.robot_from_msg(msg.robot))
+        assert same(seen.robot, decode.robot(msg.robot))
         assert np.array_equal(seen.object_positions.ravel(), np.array(msg.object_positions))
         for name, image in zip(msg.camera_names, msg.images, strict=True):
-            assert np.array_equal(seen.images[name], convert.image_from_msg(image))
+            assert np.array_equal(seen.images[name], decode.image(image))
 
 
 def test_metadata_has_the_fields_of_official_rosbag2(bag):

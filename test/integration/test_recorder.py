@@ -28,6 +28,7 @@ from tmrl_msgs.msg import (
 from tmrl_ros.core import topics
 from tmrl_ros.core.load import load_config, write_config
 from tmrl_ros.core.types import EpisodeOutcome, EpisodeState
+from tmrl_ros.data import decode
 from tmrl_ros.data.bag_reader import read_episode, read_session
 from tmrl_ros.data.bag_stream import BagStream
 from tmrl_ros.data.repair import is_intact
@@ -159,7 +160,7 @@ def test_an_episode_arrives_in_its_bag_as_it_was_sent(graph, start, tmp_path):
     stop(process)
 
     found = read_episode(folder, observations=True, robot=True)
-    sent = [convert.chunk_from_msg(recorded.message(recorded.chunk(k))) for k in range(3)]
+    sent = [decode.chunk(recorded.message(recorded.chunk(k))) for k in range(3)]
     for chunk, original in zip(found.chunks, sent, strict=False):
         assert np.array_equal(chunk.actions, original.actions)
         assert np.array_equal(chunk.features, original.features)

@@ -29,8 +29,9 @@ from tmrl_msgs.srv import ResetScene
 from tmrl_ros.core import topics
 from tmrl_ros.core.load import config_folder, load_config, write_config
 from tmrl_ros.core.types import EpisodeState, Phase
+from tmrl_ros.data import decode
 from tmrl_ros.nodes.common import EVENTS, LATCHED, RELIABLE
-from tmrl_ros.nodes.convert import header, image_from_msg, to_ns
+from tmrl_ros.nodes.convert import header
 from tmrl_ros.perception.requests import sequence_number
 
 PATIENCE_S = 30.0
@@ -173,7 +174,7 @@ class Graph:
 
     def say(self, state, index=0):
         self.episode = EpisodeEvent(
-            header=header(to_ns(self.state.header.stamp)),
+            header=header(decode.to_ns(self.state.header.stamp)),
             episode_id=f"train_{index:06d}",
             index=index,
             phase=int(Phase.TRAIN),
@@ -186,7 +187,7 @@ class Graph:
     def outcome(self, decision, result=ChunkOutcome.RESULT_EXECUTED):
         self.outcomes.publish(
             ChunkOutcome(
-                header=header(to_ns(self.state.header.stamp)),
+                header=header(decode.to_ns(self.state.header.stamp)),
                 episode_id=self.episode.episode_id,
                 decision=decision,
                 result=result,
@@ -246,7 +247,7 @@ def test_every_target_advances_the_robot_by_one_tick(graph):
     for _ in range(3):
         graph.step((0.45, 0.02, 0.20))
     assert graph.state.tick == before.tick + 3
-    moved_ns = to_ns(graph.state.header.stamp) - to_ns(before.header.stamp)
+    moved_ns = decode.to_ns(graph.state.header.stamp) - decode.to_ns(before.header.stamp)
     assert moved_ns == 3 * PERIOD_NS
     assert graph.state.header.frame_id == "panda_link0"
     assert len(graph.state.joint_positions) == len(graph.state.joint_names) == 7
@@ -338,7 +339,7 @@ def test_cameras_publish_what_realsense_cameras_do_when_triggered(graph):
         assert color.header.frame_id == f"{camera}_optical_frame"
         assert (info.width, info.height) == (color.width, color.height) == (424, 240)
         assert info.k[0] > 100.0
-        assert 0.1 < np.median(image_from_msg(depth)) / 1000.0 < 1.5
+        assert 0.1 < np.median(decode.image(depth)) / 1000.0 < 1.5
     for listener in listeners:
         graph.node.destroy_subscription(listener)
 
@@ -378,7 +379,7 @@ def test_an_observation_comes_when_running_and_after_every_outcome(graph):
     graph.listen_for(0.5)
     assert [m.decision for m in graph.observations if m.episode_id == "train_000001"] == [0, 1]
     assert second.header.stamp == graph.state.header.stamp
-    assert to_ns(second.header.stamp) - to_ns(first.header.stamp) == 2 * PERIOD_NS
+    assert decode.to_ns(second.header.stamp) - decode.to_ns(first.header.stamp) == 2 * PERIOD_NS
     for msg in (first, second):
         truth = positions(graph.truth_of(msg.header.stamp))
         assert msg.sequence == sequence_number(Phase.TRAIN, 1, msg.decision)
@@ -470,7 +471,7 @@ def test_in_real_time_the_robot_and_cameras_need_no_asking(tmp_path):
         graph.until(lambda: graph.state.ee_pose.position.z < 0.195, "the arm to follow")
         graph.outcome(0)
         second = graph.observation(0, 1)
-        assert to_ns(second.header.stamp) > to_ns(first.header.stamp)
+        assert decode.to_ns(second.header.stamp) > decode.to_ns(first.header.stamp)
         longest_s = max(camera.max_age_s for camera in graph.config.cameras.cameras)
         assert all(0.0 <= age_s <= longest_s for age_s in second.camera_age_s)
         truth = positions(graph.truth_of(second.header.stamp))

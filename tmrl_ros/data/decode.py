@@ -1,7 +1,7 @@
-"""Turn messages read from a bag into the core types, without ROS.
+"""Turn messages into the core types, without ROS.
 
-The messages come from the bag's own definitions (`definitions.deserialise`); their fields are those
-of `tmrl_msgs`. `nodes/convert.py` does the same for live messages.
+A message may be a live one or come from a bag, by the bag's own definitions
+(`definitions.deserialise`): the fields are those of `tmrl_msgs` either way.
 """
 
 from __future__ import annotations
@@ -61,17 +61,26 @@ class RecordedObservation:
 
 
 def chunk(msg: Any) -> Chunk:
-    """Chunk from an `ActionChunk`."""
+    """Chunk from an `ActionChunk`.
+
+    Raises:
+        ValueError: `actions` does not have horizon x action_dim values.
+    """
+    horizon, action_dim = int(msg.horizon), int(msg.action_dim)
+    if len(msg.actions) != horizon * action_dim:
+        raise ValueError(
+            f"chunk {msg.sequence} has {len(msg.actions)} values, not {horizon} x {action_dim}"
+        )
     return Chunk(
-        stamp_ns=_ns(msg),
+        stamp_ns=to_ns(msg.header.stamp),
         sequence=int(msg.sequence),
         episode_id=str(msg.episode_id),
         decision=int(msg.decision),
         source=ChunkSource(msg.source),
         action_space=str(msg.action_space),
-        reference_pose=_pose(msg.reference_pose),
-        orientation=_quaternion(msg.orientation),
-        actions=np.array(msg.actions, np.float64).reshape(int(msg.horizon), int(msg.action_dim)),
+        reference_pose=pose(msg.reference_pose),
+        orientation=quaternion(msg.orientation),
+        actions=np.array(msg.actions, np.float64).reshape(horizon, action_dim),
         execute_steps=int(msg.execute_steps),
         control_rate_hz=float(msg.control_rate_hz),
         frame_id=str(msg.header.frame_id),
@@ -94,7 +103,7 @@ def outcome(msg: Any) -> Outcome:
     """Outcome from a `ChunkOutcome`."""
     shape = (int(msg.steps_sent), int(msg.action_dim))
     return Outcome(
-        stamp_ns=_ns(msg),
+        stamp_ns=to_ns(msg.header.stamp),
         sequence=int(msg.sequence),
         episode_id=str(msg.episode_id),
         decision=int(msg.decision),
@@ -113,7 +122,7 @@ def outcome(msg: Any) -> Outcome:
 def reward(msg: Any) -> Reward:
     """Reward from a `RewardEstimate`."""
     return Reward(
-        stamp_ns=_ns(msg),
+        stamp_ns=to_ns(msg.header.stamp),
         sequence=int(msg.sequence),
         episode_id=str(msg.episode_id),
         decision=int(msg.decision),
@@ -132,7 +141,7 @@ def reward(msg: Any) -> Reward:
 def episode(msg: Any) -> Episode:
     """Episode from an `EpisodeEvent`."""
     return Episode(
-        stamp_ns=_ns(msg),
+        stamp_ns=to_ns(msg.header.stamp),
         episode_id=str(msg.episode_id),
         index=int(msg.index),
         phase=Phase(msg.phase),
@@ -156,12 +165,12 @@ def robot(msg: Any) -> RobotSample:
     """Sample from a `RobotState`."""
     twist, wrench = msg.ee_twist, msg.external_wrench
     return RobotSample(
-        stamp_ns=_ns(msg),
+        stamp_ns=to_ns(msg.header.stamp),
         tick=int(msg.tick),
         q=np.array(msg.joint_positions, np.float64),
         dq=np.array(msg.joint_velocities, np.float64),
         tau=np.array(msg.joint_efforts, np.float64),
-        ee_pose=_pose(msg.ee_pose),
+        ee_pose=pose(msg.ee_pose),
         ee_twist=np.concatenate([_vector(twist.linear), _vector(twist.angular)]),
         wrench=np.concatenate([_vector(wrench.force), _vector(wrench.torque)]),
         gripper_width_m=float(msg.gripper_width_m),
@@ -175,10 +184,10 @@ def robot(msg: Any) -> RobotSample:
 def target(msg: Any) -> Target:
     """Target from a `RobotTarget`."""
     return Target(
-        stamp_ns=_ns(msg),
+        stamp_ns=to_ns(msg.header.stamp),
         sequence=int(msg.sequence),
         hold=int(msg.kind) == 1,
-        pose=_pose(msg.pose),
+        pose=pose(msg.pose),
         gripper_width_m=float(msg.gripper_width_m),
         frame_id=str(msg.header.frame_id),
     )
@@ -193,7 +202,7 @@ def observation(msg: Any, *, images: bool) -> RecordedObservation:
             for name, image in zip(msg.camera_names, msg.images, strict=True)
         }
     return RecordedObservation(
-        stamp_ns=_ns(msg),
+        stamp_ns=to_ns(msg.header.stamp),
         sequence=int(msg.sequence),
         episode_id=str(msg.episode_id),
         decision=int(msg.decision),
@@ -209,19 +218,41 @@ def observation(msg: Any, *, images: bool) -> RecordedObservation:
     )
 
 
+def image(msg: Any) -> NDArray[np.generic]:
+    """View of an image message's pixels: rgb8 (h, w, 3) uint8 or 16UC1 (h, w) uint16.
+
+    Raises:
+        ValueError: The encoding is not known or the data has the wrong length.
+    """
+    dtype: np.dtype[Any]
+    if msg.encoding in ("rgb8", "bgr8"):
+        dtype, channels = np.dtype(np.uint8), 3
+    elif msg.encoding in ("16UC1", "mono16"):
+        dtype, channels = np.dtype(">u2" if msg.is_bigendian else "<u2"), 1
+    else:
+        raise ValueError(f"image encoding {msg.encoding!r} is not one of rgb8, bgr8, 16UC1")
+    height, width = int(msg.height), int(msg.width)
+    row = width * channels * dtype.itemsize
+    if msg.step < row or len(msg.data) != msg.step * height:
+        raise ValueError(
+            f"image {width}x{height} {msg.encoding} has {len(msg.data)} bytes, step {msg.step}"
+        )
+    rows = np.frombuffer(msg.data, np.uint8).reshape(height, int(msg.step))[:, :row]
+    pixels = np.ascontiguousarray(rows).view(dtype).reshape(height, width, channels)
+    if msg.encoding == "bgr8":
+        pixels = pixels[..., ::-1]
+    return pixels if channels > 1 else pixels[..., 0]
+
+
 def rgb_image(msg: Any) -> NDArray[np.uint8]:
-    """Pixels of an rgb8 image, (height, width, 3) uint8.
+    """Pixels of an rgb8 image, (height, width, 3) uint8, a copy.
 
     Raises:
         ValueError: Another encoding, or data of the wrong length.
     """
-    height, width, step = int(msg.height), int(msg.width), int(msg.step)
-    if msg.encoding != "rgb8" or len(msg.data) != step * height or step < 3 * width:
-        raise ValueError(
-            f"image {width}x{height} {msg.encoding!r} of {len(msg.data)} bytes is not an rgb8 image"
-        )
-    rows = np.frombuffer(msg.data, np.uint8).reshape(height, step)
-    return rows[:, : 3 * width].reshape(height, width, 3).copy()
+    if msg.encoding != "rgb8":
+        raise ValueError(f"image {msg.width}x{msg.height} {msg.encoding!r} is not an rgb8 image")
+    return image(msg).astype(np.uint8)
 
 
 def xyz_points(msg: Any) -> Float32Array:
@@ -238,17 +269,20 @@ def xyz_points(msg: Any) -> Float32Array:
     return np.concatenate(columns, axis=1).astype(np.float32)
 
 
-def _ns(msg: Any) -> int:
-    return int(msg.header.stamp.sec) * NANOSECONDS + int(msg.header.stamp.nanosec)
+def to_ns(stamp: Any) -> int:
+    """Stamp as integer nanoseconds."""
+    return int(stamp.sec) * NANOSECONDS + int(stamp.nanosec)
 
 
 def _vector(msg: Any) -> FloatArray:
     return np.array([msg.x, msg.y, msg.z], np.float64)
 
 
-def _quaternion(msg: Any) -> FloatArray:
+def quaternion(msg: Any) -> FloatArray:
+    """(x, y, z, w) from a quaternion message."""
     return np.array([msg.x, msg.y, msg.z, msg.w], np.float64)
 
 
-def _pose(msg: Any) -> Pose:
-    return Pose(_vector(msg.position), _quaternion(msg.orientation))
+def pose(msg: Any) -> Pose:
+    """Pose from a pose message."""
+    return Pose(_vector(msg.position), quaternion(msg.orientation))

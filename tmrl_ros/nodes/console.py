@@ -38,15 +38,9 @@ from tmrl_ros.console.server import ConsoleServer
 from tmrl_ros.core import topics
 from tmrl_ros.core.config import Config
 from tmrl_ros.core.graph import nodes_for
+from tmrl_ros.data import decode
 from tmrl_ros.data.episodes_log import EPISODES_FILE, write_json_atomic
 from tmrl_ros.nodes.common import EVENTS, LATCHED, RELIABLE, ConfiguredNode, run_node
-from tmrl_ros.nodes.convert import (
-    chunk_from_msg,
-    episode_from_msg,
-    image_from_msg,
-    outcome_from_msg,
-    reward_from_msg,
-)
 from tmrl_ros.nodes.operator import OperatorCalls
 from tmrl_ros.nodes.polling import PolledSubscription
 from tmrl_ros.session.records import load_records
@@ -154,17 +148,17 @@ class ConsoleNode(ConfiguredNode):
             self._server.wake()
 
     def _on_episode(self, msg: EpisodeEvent) -> None:
-        self._model.on_episode(episode_from_msg(msg))
+        self._model.on_episode(decode.episode(msg))
         self._server.wake()
 
     def _on_chunk(self, msg: ActionChunk) -> None:
-        self._model.on_chunk(chunk_from_msg(msg))
+        self._model.on_chunk(decode.chunk(msg))
 
     def _on_outcome(self, msg: ChunkOutcome) -> None:
-        self._model.on_outcome(outcome_from_msg(msg))
+        self._model.on_outcome(decode.outcome(msg))
 
     def _on_reward(self, msg: RewardEstimate) -> None:
-        self._model.on_reward(reward_from_msg(msg))
+        self._model.on_reward(decode.reward(msg))
 
     def _on_learner(self, msg: LearnerStatus) -> None:
         self._model.on_learner(
@@ -230,7 +224,7 @@ class ConsoleNode(ConfiguredNode):
         if not taken:
             return
         try:
-            self._pictures.put(camera, jpeg(image_from_msg(taken[-1])))
+            self._pictures.put(camera, jpeg(decode.image(taken[-1])))
         except ValueError as error:
             self.get_logger().warning(f"Camera {camera}: {error}", throttle_duration_sec=10.0)
 

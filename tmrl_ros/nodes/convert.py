@@ -1,4 +1,4 @@
-"""Translate between `tmrl_msgs` messages and the plain types of `core/types.py`, both ways."""
+"""Translate the plain types of `core/types.py` into messages; `data/decode.py` reads them."""
 
 from __future__ import annotations
 
@@ -23,26 +23,14 @@ from tmrl_msgs.msg import (
 from tmrl_ros.core.types import (
     NANOSECONDS,
     Chunk,
-    ChunkResult,
-    ChunkSource,
     Episode,
-    EpisodeOutcome,
-    EpisodeState,
     FloatArray,
     Outcome,
-    Phase,
     Pose,
     Reward,
-    RobotMode,
     RobotSample,
     Target,
 )
-from tmrl_ros.data.plans import PLAN_SIZE
-
-
-def to_ns(stamp: Time) -> int:
-    """Stamp as integer nanoseconds."""
-    return int(stamp.sec) * NANOSECONDS + int(stamp.nanosec)
 
 
 def to_time(stamp_ns: int) -> Time:
@@ -61,21 +49,10 @@ def pose_to_msg(pose: Pose) -> PoseMsg:
     return PoseMsg(position=Point(x=x, y=y, z=z), orientation=quaternion_to_msg(pose.quaternion))
 
 
-def pose_from_msg(msg: PoseMsg) -> Pose:
-    """Pose from a pose message."""
-    p = msg.position
-    return Pose(np.array([p.x, p.y, p.z]), quaternion_from_msg(msg.orientation))
-
-
 def quaternion_to_msg(quaternion: FloatArray) -> Quaternion:
     """Quaternion message from (x, y, z, w)."""
     x, y, z, w = (float(v) for v in quaternion)
     return Quaternion(x=x, y=y, z=z, w=w)
-
-
-def quaternion_from_msg(msg: Quaternion) -> FloatArray:
-    """(x, y, z, w) from a quaternion message."""
-    return np.array([msg.x, msg.y, msg.z, msg.w])
 
 
 def image_to_msg(image: NDArray[np.generic], encoding: str, stamp_ns: int, frame_id: str) -> Image:
@@ -92,31 +69,6 @@ def image_to_msg(image: NDArray[np.generic], encoding: str, stamp_ns: int, frame
         step=image.strides[0],
         data=data,
     )
-
-
-def image_from_msg(msg: Image) -> NDArray[np.generic]:
-    """View of an image message's pixels: rgb8 (h, w, 3) uint8 or 16UC1 (h, w) uint16.
-
-    Raises:
-        ValueError: The encoding is not known or the data has the wrong length.
-    """
-    if msg.encoding in ("rgb8", "bgr8"):
-        dtype, channels = np.dtype(np.uint8), 3
-    elif msg.encoding in ("16UC1", "mono16"):
-        dtype, channels = np.dtype(">u2" if msg.is_bigendian else "<u2"), 1
-    else:
-        raise ValueError(f"image encoding {msg.encoding!r} is not one of rgb8, bgr8, 16UC1")
-    row = msg.width * channels * dtype.itemsize
-    if msg.step < row or len(msg.data) != msg.step * msg.height:
-        raise ValueError(
-            f"image {msg.width}x{msg.height} {msg.encoding} has {len(msg.data)} bytes, "
-            f"step {msg.step}"
-        )
-    rows = np.frombuffer(msg.data, np.uint8).reshape(msg.height, msg.step)[:, :row]
-    pixels = np.ascontiguousarray(rows).view(dtype).reshape(msg.height, msg.width, channels)
-    if msg.encoding == "bgr8":
-        pixels = pixels[..., ::-1]
-    return pixels if channels > 1 else pixels[..., 0]
 
 
 def robot_to_msg(sample: RobotSample) -> RobotState:
@@ -139,27 +91,6 @@ def robot_to_msg(sample: RobotSample) -> RobotState:
     )
 
 
-def robot_from_msg(msg: RobotState) -> RobotSample:
-    """Sample from `RobotState`."""
-    lin, ang = msg.ee_twist.linear, msg.ee_twist.angular
-    force, torque = msg.external_wrench.force, msg.external_wrench.torque
-    return RobotSample(
-        stamp_ns=to_ns(msg.header.stamp),
-        tick=int(msg.tick),
-        q=np.array(msg.joint_positions),
-        dq=np.array(msg.joint_velocities),
-        tau=np.array(msg.joint_efforts),
-        ee_pose=pose_from_msg(msg.ee_pose),
-        ee_twist=np.array([lin.x, lin.y, lin.z, ang.x, ang.y, ang.z]),
-        wrench=np.array([force.x, force.y, force.z, torque.x, torque.y, torque.z]),
-        gripper_width_m=float(msg.gripper_width_m),
-        mode=RobotMode(msg.mode),
-        faults=tuple(msg.faults),
-        frame_id=msg.header.frame_id,
-        joint_names=tuple(msg.joint_names),
-    )
-
-
 def target_to_msg(target: Target) -> RobotTarget:
     """`RobotTarget` from a target."""
     return RobotTarget(
@@ -168,18 +99,6 @@ def target_to_msg(target: Target) -> RobotTarget:
         kind=RobotTarget.KIND_HOLD if target.hold else RobotTarget.KIND_TRACK,
         pose=pose_to_msg(target.pose),
         gripper_width_m=float(target.gripper_width_m),
-    )
-
-
-def target_from_msg(msg: RobotTarget) -> Target:
-    """Target from `RobotTarget`."""
-    return Target(
-        stamp_ns=to_ns(msg.header.stamp),
-        sequence=int(msg.sequence),
-        hold=msg.kind == RobotTarget.KIND_HOLD,
-        pose=pose_from_msg(msg.pose),
-        gripper_width_m=float(msg.gripper_width_m),
-        frame_id=msg.header.frame_id,
     )
 
 
@@ -213,44 +132,6 @@ def chunk_to_msg(chunk: Chunk) -> ActionChunk:
     )
 
 
-def chunk_from_msg(msg: ActionChunk) -> Chunk:
-    """Chunk from `ActionChunk`.
-
-    Raises:
-        ValueError: `actions` does not have horizon x action_dim values.
-    """
-    if len(msg.actions) != msg.horizon * msg.action_dim:
-        raise ValueError(
-            f"chunk {msg.sequence} has {len(msg.actions)} values, "
-            f"not {msg.horizon} x {msg.action_dim}"
-        )
-    return Chunk(
-        stamp_ns=to_ns(msg.header.stamp),
-        sequence=int(msg.sequence),
-        episode_id=msg.episode_id,
-        decision=int(msg.decision),
-        source=ChunkSource(msg.source),
-        action_space=msg.action_space,
-        reference_pose=pose_from_msg(msg.reference_pose),
-        orientation=quaternion_from_msg(msg.orientation),
-        actions=np.array(msg.actions, np.float64).reshape(msg.horizon, msg.action_dim),
-        execute_steps=int(msg.execute_steps),
-        control_rate_hz=float(msg.control_rate_hz),
-        frame_id=msg.header.frame_id,
-        features=np.array(msg.features, np.float32),
-        z=np.array(msg.z, np.float32),
-        t_context=float(msg.t_context),
-        eps_context=np.array(msg.eps_context, np.float32),
-        edit=np.array(msg.edit, np.float32),
-        candidates=np.array(msg.candidates, np.float32).reshape(-1, PLAN_SIZE),
-        deterministic=bool(msg.deterministic),
-        actor=msg.actor,
-        parameters_version=int(msg.parameters_version),
-        bundle_hash=msg.bundle_hash,
-        inference_ms=float(msg.inference_ms),
-    )
-
-
 def outcome_to_msg(outcome: Outcome, action_dim: int) -> ChunkOutcome:
     """`ChunkOutcome` from an outcome."""
     return ChunkOutcome(
@@ -271,26 +152,6 @@ def outcome_to_msg(outcome: Outcome, action_dim: int) -> ChunkOutcome:
     )
 
 
-def outcome_from_msg(msg: ChunkOutcome) -> Outcome:
-    """Outcome from `ChunkOutcome`."""
-    shape = (int(msg.steps_sent), int(msg.action_dim))
-    return Outcome(
-        stamp_ns=to_ns(msg.header.stamp),
-        sequence=int(msg.sequence),
-        episode_id=msg.episode_id,
-        decision=int(msg.decision),
-        source=ChunkSource(msg.source),
-        result=ChunkResult(msg.result),
-        reason=msg.reason,
-        steps_sent=int(msg.steps_sent),
-        steps_clipped=int(msg.steps_clipped),
-        executed=np.array(msg.executed, np.float64).reshape(shape),
-        measured=np.array(msg.measured, np.float64).reshape(shape),
-        duration_s=float(msg.duration_s),
-        chunk_age_s=float(msg.chunk_age_s),
-    )
-
-
 def reward_to_msg(reward: Reward) -> RewardEstimate:
     """`RewardEstimate` from a reward."""
     return RewardEstimate(
@@ -307,25 +168,6 @@ def reward_to_msg(reward: Reward) -> RewardEstimate:
         model=reward.model,
         model_hash=reward.model_hash,
         latency_ms=float(reward.latency_ms),
-    )
-
-
-def reward_from_msg(msg: RewardEstimate) -> Reward:
-    """Reward from `RewardEstimate`."""
-    return Reward(
-        stamp_ns=to_ns(msg.header.stamp),
-        sequence=int(msg.sequence),
-        episode_id=msg.episode_id,
-        decision=int(msg.decision),
-        valid=bool(msg.valid),
-        progress=float(msg.progress),
-        success_probability=float(msg.success_probability),
-        success=bool(msg.success),
-        failure=bool(msg.failure),
-        error=msg.error,
-        model=msg.model,
-        model_hash=msg.model_hash,
-        latency_ms=float(msg.latency_ms),
     )
 
 
@@ -349,27 +191,4 @@ def episode_to_msg(episode: Episode) -> EpisodeEvent:
         decisions=episode.decisions,
         robot_seconds=float(episode.robot_seconds),
         labelled_by=episode.labelled_by,
-    )
-
-
-def episode_from_msg(msg: EpisodeEvent) -> Episode:
-    """Episode from `EpisodeEvent`."""
-    return Episode(
-        stamp_ns=to_ns(msg.header.stamp),
-        episode_id=msg.episode_id,
-        index=int(msg.index),
-        phase=Phase(msg.phase),
-        state=EpisodeState(msg.state),
-        outcome=EpisodeOutcome(msg.outcome),
-        reason=msg.reason,
-        seed=int(msg.seed),
-        task=msg.task,
-        prompt=msg.prompt,
-        method=msg.method,
-        learn=bool(msg.learn),
-        deterministic=bool(msg.deterministic),
-        max_decisions=int(msg.max_decisions),
-        decisions=int(msg.decisions),
-        robot_seconds=float(msg.robot_seconds),
-        labelled_by=msg.labelled_by,
     )

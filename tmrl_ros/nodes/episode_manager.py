@@ -34,15 +34,9 @@ from tmrl_msgs.srv import LabelEpisode, ResetScene
 from tmrl_ros.core import topics
 from tmrl_ros.core.config import Config
 from tmrl_ros.core.types import ChunkSource, Episode, EpisodeState, Phase
+from tmrl_ros.data import decode
 from tmrl_ros.nodes.common import EVENTS, LATCHED, RELIABLE, ConfiguredNode, run_node
-from tmrl_ros.nodes.convert import (
-    chunk_to_msg,
-    episode_to_msg,
-    outcome_from_msg,
-    reward_from_msg,
-    robot_from_msg,
-    to_ns,
-)
+from tmrl_ros.nodes.convert import chunk_to_msg, episode_to_msg
 from tmrl_ros.nodes.goal_messages import feedback_to_msg, goal_from_msg, result_to_msg
 from tmrl_ros.session.commands import Announce, AskScene, Command, Move, ResetStop, Say
 from tmrl_ros.session.gates import Gates, GateSettings, SafetyView, World
@@ -174,19 +168,19 @@ class EpisodeManager(ConfiguredNode):
     # messages
 
     def _on_robot(self, msg: RobotState) -> None:
-        stamp_ns = to_ns(msg.header.stamp)
+        stamp_ns = decode.to_ns(msg.header.stamp)
         self._world.stamp_ns = stamp_ns
         if self._runner is not None:
-            measure = partial(robot_from_msg, msg)
+            measure = partial(decode.robot, msg)
             self._drive(self._runner.on_robot(stamp_ns, measure, time.monotonic()))
 
     def _on_outcome(self, msg: ChunkOutcome) -> None:
         if self._runner is not None:
-            self._drive(self._runner.on_outcome(outcome_from_msg(msg), time.monotonic()))
+            self._drive(self._runner.on_outcome(decode.outcome(msg), time.monotonic()))
 
     def _on_reward(self, msg: RewardEstimate) -> None:
         if self._runner is not None:
-            self._drive(self._runner.on_reward(reward_from_msg(msg), time.monotonic()))
+            self._drive(self._runner.on_reward(decode.reward(msg), time.monotonic()))
 
     def _on_chunk(self, msg: ActionChunk) -> None:
         machine = self._runner.running if self._runner is not None else None

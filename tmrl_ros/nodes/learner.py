@@ -23,18 +23,13 @@ from tmrl_msgs.msg import (
 )
 from tmrl_ros.core import topics
 from tmrl_ros.core.compute import prepare_torch
+from tmrl_ros.data import decode
 from tmrl_ros.data.bag_reader import EpisodeRecord, read_episode, read_session
 from tmrl_ros.data.bag_stream import BagError
 from tmrl_ros.data.recount import as_it_counts
 from tmrl_ros.learning.core import LearnerCore, Weights
 from tmrl_ros.learning.methods import Sizes
 from tmrl_ros.nodes.common import EVENTS, ConfiguredNode, run_node
-from tmrl_ros.nodes.convert import (
-    chunk_from_msg,
-    episode_from_msg,
-    outcome_from_msg,
-    reward_from_msg,
-)
 from tmrl_ros.policies.bundle import check_bundle
 from tmrl_ros.policies.context import feature_size
 
@@ -75,10 +70,10 @@ class Learner(ConfiguredNode):
             self.get_logger().info(f"Rebuilt the replay from {found} recorded episodes.")
         self._saved_at = self._core.progress.episodes
         for kind, topic, convert, qos in (
-            (EpisodeEvent, topics.EPISODE, episode_from_msg, EVENTS),
-            (ActionChunk, topics.ACTION_CHUNK, chunk_from_msg, PATIENT),
-            (ChunkOutcome, topics.CHUNK_OUTCOME, outcome_from_msg, PATIENT),
-            (RewardEstimate, topics.REWARD, reward_from_msg, PATIENT),
+            (EpisodeEvent, topics.EPISODE, decode.episode, EVENTS),
+            (ActionChunk, topics.ACTION_CHUNK, decode.chunk, PATIENT),
+            (ChunkOutcome, topics.CHUNK_OUTCOME, decode.outcome, PATIENT),
+            (RewardEstimate, topics.REWARD, decode.reward, PATIENT),
         ):
             self.create_subscription(
                 kind, topic, lambda msg, c=convert: self._core.on_piece(c(msg)), qos

@@ -21,15 +21,9 @@ from std_msgs.msg import Header
 from tmrl_msgs.msg import ChunkOutcome, EpisodeEvent, Observation, RobotState
 from tmrl_ros.core import topics
 from tmrl_ros.core.config import Config
+from tmrl_ros.data import decode
 from tmrl_ros.nodes.common import EVENTS, IMAGES, RELIABLE, ConfiguredNode, run_node
-from tmrl_ros.nodes.convert import (
-    episode_from_msg,
-    header,
-    image_from_msg,
-    outcome_from_msg,
-    robot_from_msg,
-    to_ns,
-)
+from tmrl_ros.nodes.convert import header
 from tmrl_ros.nodes.observation import observation_to_msg
 from tmrl_ros.nodes.polling import PolledSubscription
 from tmrl_ros.perception.perceiver import Perceiver
@@ -81,7 +75,7 @@ class PerceptionNode(ConfiguredNode):
                 self._frames.add_intrinsics(name, np.array(info.k, np.float64).reshape(3, 3))
         for state in self._states.take():
             try:
-                self._frames.add_state(robot_from_msg(state))
+                self._frames.add_state(decode.robot(state))
             except ValueError as error:
                 self.get_logger().error(f"A robot state cannot be read: {error}.")
 
@@ -89,13 +83,13 @@ class PerceptionNode(ConfiguredNode):
         is_old = info["source_timestamp"] < self._started_ns
         self._take_polled()
         newest_ns, now_s = self._frames.newest_state_ns, time.monotonic()
-        if self._requests.on_episode(episode_from_msg(msg), newest_ns, now_s, is_old=is_old):
+        if self._requests.on_episode(decode.episode(msg), newest_ns, now_s, is_old=is_old):
             self._frames.drop_frames()
             self._perceiver.forget()
         self._trigger()
 
     def _on_outcome(self, msg: ChunkOutcome) -> None:
-        self._requests.on_outcome(outcome_from_msg(msg), time.monotonic())
+        self._requests.on_outcome(decode.outcome(msg), time.monotonic())
         self._trigger()
         self._try()
 
@@ -107,7 +101,7 @@ class PerceptionNode(ConfiguredNode):
 
     def _on_image(self, camera: str, msg: Image, *, channels: int) -> None:
         try:
-            image = image_from_msg(msg)
+            image = decode.image(msg)
         except ValueError as error:
             self.get_logger().error(f"Camera {camera!r}: {error}.")
             return
@@ -116,7 +110,7 @@ class PerceptionNode(ConfiguredNode):
             self.get_logger().error(f"Camera {camera!r}: {msg.encoding} is no {what} image.")
             return
         add = self._frames.add_color if channels == 3 else self._frames.add_depth
-        add(camera, to_ns(msg.header.stamp), image)
+        add(camera, decode.to_ns(msg.header.stamp), image)
         self._try()
 
     def _on_timer(self) -> None:

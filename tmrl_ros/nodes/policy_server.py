@@ -16,14 +16,10 @@ from tmrl_ros.core.attempts import is_ahead
 from tmrl_ros.core.compute import prepare_torch
 from tmrl_ros.core.config import Config
 from tmrl_ros.core.types import Chunk, ChunkSource, Episode, EpisodeState, Float32Array, Phase
+from tmrl_ros.data import decode
 from tmrl_ros.learning.acting import ActingPolicy, Decision
 from tmrl_ros.nodes.common import EVENTS, RELIABLE, ConfiguredNode, run_node
-from tmrl_ros.nodes.convert import (
-    chunk_to_msg,
-    episode_from_msg,
-    pose_from_msg,
-    to_ns,
-)
+from tmrl_ros.nodes.convert import chunk_to_msg
 from tmrl_ros.policies.bundle import check_bundle, load_bundle
 from tmrl_ros.policies.policy import ChunkPolicy
 from tmrl_ros.policies.scripted import ScriptedDemonstrator
@@ -75,7 +71,7 @@ class PolicyServer(ConfiguredNode):
         self._acting.decide(np.zeros(self._acting.policy.spec.context.size, np.float32))
 
     def _on_episode(self, msg: EpisodeEvent) -> None:
-        episode = episode_from_msg(msg)
+        episode = decode.episode(msg)
         known = self._episode
         same = known is not None and known.episode_id == episode.episode_id
         if episode.state is EpisodeState.ENDED and known is not None and not same:
@@ -94,7 +90,7 @@ class PolicyServer(ConfiguredNode):
         self._rewards = {
             number: reward
             for number, reward in self._rewards.items()
-            if to_ns(reward.header.stamp) >= episode.stamp_ns
+            if decode.to_ns(reward.header.stamp) >= episode.stamp_ns
         }
         self._waiting = None
         if self._scripted is not None:
@@ -135,10 +131,10 @@ class PolicyServer(ConfiguredNode):
         """Whether a message is of an earlier attempt at the running episode, with equal numbers."""
         episode = self._episode
         running = episode is not None and episode.state is EpisodeState.RUNNING
-        return running and to_ns(msg.header.stamp) < episode.stamp_ns
+        return running and decode.to_ns(msg.header.stamp) < episode.stamp_ns
 
     def _is_ahead(self, msg: Observation) -> bool:
-        stamp_ns = to_ns(msg.header.stamp)
+        stamp_ns = decode.to_ns(msg.header.stamp)
         return is_ahead(stamp_ns, msg.episode_id, int(msg.decision), self._episode)
 
     def _on_reward(self, msg: RewardEstimate) -> None:
@@ -199,7 +195,7 @@ class PolicyServer(ConfiguredNode):
     def _decide(self, msg: Observation) -> Decision:
         if self._scripted is not None:
             positions = np.array(msg.object_positions, np.float64).reshape(-1, 3)
-            ee = pose_from_msg(msg.robot.ee_pose)
+            ee = decode.pose(msg.robot.ee_pose)
             actions = self._scripted.actions(
                 ee.position,
                 float(msg.robot.gripper_width_m),
@@ -229,13 +225,13 @@ class PolicyServer(ConfiguredNode):
     ) -> Chunk:
         source = ChunkSource.HUMAN if self._scripted is not None else ChunkSource.POLICY
         return Chunk(
-            stamp_ns=to_ns(msg.header.stamp),
+            stamp_ns=decode.to_ns(msg.header.stamp),
             sequence=int(msg.sequence),
             episode_id=msg.episode_id,
             decision=int(msg.decision),
             source=source,
             action_space="cartesian_relative",
-            reference_pose=pose_from_msg(msg.robot.ee_pose),
+            reference_pose=decode.pose(msg.robot.ee_pose),
             orientation=np.array(self.config.task.orientation_xyzw),
             actions=decision.actions,
             execute_steps=execute,

@@ -22,9 +22,10 @@ from tmrl_msgs.msg import EpisodeEvent, GroundTruth, Observation, RewardEstimate
 from tmrl_ros.core import topics
 from tmrl_ros.core.config import Config
 from tmrl_ros.core.types import EpisodeState, Reward
+from tmrl_ros.data import decode
 from tmrl_ros.data.episodes_log import plain
 from tmrl_ros.nodes.common import EVENTS, LATCHED, RELIABLE, ConfiguredNode, run_node
-from tmrl_ros.nodes.convert import episode_from_msg, image_from_msg, reward_to_msg, to_ns
+from tmrl_ros.nodes.convert import reward_to_msg
 from tmrl_ros.rewards.agreement import Agreement, Label
 from tmrl_ros.rewards.answers import Question, unknown
 from tmrl_ros.rewards.attempt import Attempts, pick
@@ -118,7 +119,10 @@ class RewardNode(ConfiguredNode):
 
     def _on_truth(self, msg: GroundTruth) -> None:
         truth = Truth(
-            to_ns(msg.header.stamp), bool(msg.success), bool(msg.failure), float(msg.progress)
+            decode.to_ns(msg.header.stamp),
+            bool(msg.success),
+            bool(msg.failure),
+            float(msg.progress),
         )
         assert self._simulator is not None
         self._publish(self._simulator.on_truth(truth, time.monotonic()))
@@ -126,7 +130,11 @@ class RewardNode(ConfiguredNode):
     def _on_observation(self, msg: Observation) -> None:
         now_s = time.monotonic()
         question = Question(
-            to_ns(msg.header.stamp), int(msg.sequence), msg.episode_id, int(msg.decision), now_s
+            decode.to_ns(msg.header.stamp),
+            int(msg.sequence),
+            msg.episode_id,
+            int(msg.decision),
+            now_s,
         )
         if self._simulator is not None:
             self._publish(self._simulator.on_question(question, now_s))
@@ -137,7 +145,7 @@ class RewardNode(ConfiguredNode):
         """Hand the frames on; what cannot be asked is answered at once."""
         assert self._backend is not None and self._worker is not None
         try:
-            images = [image_from_msg(image) for image in msg.images]
+            images = [decode.image(image) for image in msg.images]
             images = pick(msg.camera_names, images, self._backend.cameras)
         except (ValueError, KeyError) as error:
             why = f"observation {question.sequence} lacks an image: {error}"
@@ -175,7 +183,7 @@ class RewardNode(ConfiguredNode):
 
     def _on_episode(self, msg: EpisodeEvent) -> None:
         self._recall()
-        event = episode_from_msg(msg)
+        event = decode.episode(msg)
         trusted = self._agreement.trusted
         if event.state is EpisodeState.RESETTING:
             self._log.repeated(event.episode_id)

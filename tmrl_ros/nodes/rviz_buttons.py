@@ -28,8 +28,9 @@ from tmrl_ros.console.buttons import Answer
 from tmrl_ros.console.label_target import LabelTarget
 from tmrl_ros.core import topics
 from tmrl_ros.core.config import Config
+from tmrl_ros.data import decode
 from tmrl_ros.nodes.common import EVENTS, LATCHED, ConfiguredNode, run_node
-from tmrl_ros.nodes.convert import episode_from_msg, header
+from tmrl_ros.nodes.convert import header
 from tmrl_ros.nodes.interactive_markers import InteractiveMarkers
 from tmrl_ros.nodes.operator import OperatorCalls
 
@@ -89,7 +90,7 @@ class RvizButtons(ConfiguredNode):
         self._state = "latched" if latched else "released"
 
     def _on_episode(self, msg: EpisodeEvent) -> None:
-        self._target.on_episode(episode_from_msg(msg))
+        self._target.on_episode(decode.episode(msg))
 
     def _on_feedback(self, msg: InteractiveMarkerFeedback) -> None:
         is_click = msg.event_type == InteractiveMarkerFeedback.BUTTON_CLICK

@@ -33,13 +33,8 @@ from tmrl_ros.core.types import (
     Outcome,
     Reward,
 )
+from tmrl_ros.data import decode
 from tmrl_ros.nodes.common import EVENTS, RELIABLE, ConfiguredNode, run_node
-from tmrl_ros.nodes.convert import (
-    chunk_from_msg,
-    episode_from_msg,
-    outcome_from_msg,
-    reward_from_msg,
-)
 from tmrl_ros.nodes.polling import PolledSubscription
 from tmrl_ros.nodes.scene_markers import BLUE, GREEN, WHITE, Scene, color_of
 
@@ -126,16 +121,16 @@ class RvizScene(ConfiguredNode):
         self.create_timer(DRAW_PERIOD_S, self._draw, clock=steady)
 
     def _on_episode(self, msg: EpisodeEvent) -> None:
-        self._clear |= self._story.on_episode(episode_from_msg(msg))
+        self._clear |= self._story.on_episode(decode.episode(msg))
 
     def _on_chunk(self, msg: ActionChunk) -> None:
-        self._story.on_chunk(chunk_from_msg(msg))
+        self._story.on_chunk(decode.chunk(msg))
 
     def _on_outcome(self, msg: ChunkOutcome) -> None:
-        self._story.on_outcome(outcome_from_msg(msg))
+        self._story.on_outcome(decode.outcome(msg))
 
     def _on_reward(self, msg: RewardEstimate) -> None:
-        self._story.on_reward(reward_from_msg(msg))
+        self._story.on_reward(decode.reward(msg))
 
     def _draw(self) -> None:
         for msg in self._targets.take():

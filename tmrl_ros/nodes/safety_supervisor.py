@@ -22,18 +22,9 @@ from tmrl_msgs.msg import ActionChunk, ChunkOutcome, RobotState, RobotTarget, Sa
 from tmrl_ros.core import topics
 from tmrl_ros.core.config import Config
 from tmrl_ros.core.types import Chunk, ChunkSource, Outcome, Target
+from tmrl_ros.data import decode
 from tmrl_ros.nodes.common import LATCHED, RELIABLE, ConfiguredNode, run_node
-from tmrl_ros.nodes.convert import (
-    chunk_from_msg,
-    header,
-    outcome_to_msg,
-    pose_from_msg,
-    quaternion_from_msg,
-    robot_from_msg,
-    target_to_msg,
-    to_ns,
-    to_time,
-)
+from tmrl_ros.nodes.convert import header, outcome_to_msg, target_to_msg, to_time
 from tmrl_ros.nodes.safety_markers import safety_markers
 from tmrl_ros.safety.chunk_rules import ACTION_DIM
 from tmrl_ros.safety.gate import Gate
@@ -84,7 +75,7 @@ class SafetySupervisor(ConfiguredNode):
     def _on_state(self, msg: RobotState) -> None:
         now = time.monotonic()
         try:
-            sample = robot_from_msg(msg)
+            sample = decode.robot(msg)
         except ValueError as error:
             what = str(error)
             self._carry_out(lambda: self._gate.on_malformed_state(what, now))
@@ -94,7 +85,7 @@ class SafetySupervisor(ConfiguredNode):
     def _on_chunk(self, msg: ActionChunk) -> None:
         now = time.monotonic()
         try:
-            chunk = chunk_from_msg(msg)
+            chunk = decode.chunk(msg)
         except ValueError as error:
             what, readable = str(error), _readable_part(msg)
             self._carry_out(lambda: self._gate.on_malformed_chunk(readable, what, now))
@@ -168,14 +159,14 @@ def _readable_part(msg: ActionChunk) -> Chunk:
     """What names a chunk whose rest cannot be read, so that it gets its outcome."""
     known = msg.source in list(ChunkSource)
     return Chunk(
-        stamp_ns=to_ns(msg.header.stamp),
+        stamp_ns=decode.to_ns(msg.header.stamp),
         sequence=int(msg.sequence),
         episode_id=msg.episode_id,
         decision=int(msg.decision),
         source=ChunkSource(msg.source) if known else ChunkSource.POLICY,
         action_space=msg.action_space,
-        reference_pose=pose_from_msg(msg.reference_pose),
-        orientation=quaternion_from_msg(msg.orientation),
+        reference_pose=decode.pose(msg.reference_pose),
+        orientation=decode.quaternion(msg.orientation),
         actions=np.zeros((0, ACTION_DIM)),
         execute_steps=int(msg.execute_steps),
         control_rate_hz=float(msg.control_rate_hz),

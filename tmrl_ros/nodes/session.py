@@ -34,10 +34,10 @@ from tmrl_ros.core import topics
 from tmrl_ros.core.config import Config
 from tmrl_ros.core.errors import ConfigurationError, OperatorError
 from tmrl_ros.core.types import EpisodeState
+from tmrl_ros.data import decode
 from tmrl_ros.data.episodes_log import write_json_atomic
 from tmrl_ros.data.items import stamp_of
 from tmrl_ros.nodes.common import EVENTS, LATCHED, RELIABLE, ConfiguredNode, run_node
-from tmrl_ros.nodes.convert import chunk_from_msg, episode_from_msg, outcome_from_msg
 from tmrl_ros.session.collector import Collector
 from tmrl_ros.session.origin import ORIGIN_FILE, origin
 from tmrl_ros.session.problem import LatestProblem
@@ -252,7 +252,7 @@ class Session(ConfiguredNode):
     # messages
 
     def _on_episode(self, msg: EpisodeEvent) -> None:
-        event = episode_from_msg(msg)
+        event = decode.episode(msg)
         if event.state == EpisodeState.IDLE:
             restarted = self._marked and self._goal is not None and event.reason == "started"
             self._marked = event.reason == self._mark
@@ -274,11 +274,11 @@ class Session(ConfiguredNode):
         self._collector.on_observation(stamp_of(data), time.monotonic())
 
     def _on_chunk(self, msg: ActionChunk) -> None:
-        self._collector.on_chunk(chunk_from_msg(msg), time.monotonic())
+        self._collector.on_chunk(decode.chunk(msg), time.monotonic())
         self._status.t_context = self._collector.t_context
 
     def _on_outcome(self, msg: ChunkOutcome) -> None:
-        self._collector.on_outcome(outcome_from_msg(msg))
+        self._collector.on_outcome(decode.outcome(msg))
 
     def _on_safety(self, msg: SafetyState) -> None:
         state = SAFETY_NAMES.get(msg.state, "unknown")

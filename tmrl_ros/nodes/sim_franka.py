@@ -24,13 +24,9 @@ from tmrl_msgs.srv import ResetScene
 from tmrl_ros.core import topics
 from tmrl_ros.core.config import Config
 from tmrl_ros.core.types import Pose, RobotSample
+from tmrl_ros.data import decode
 from tmrl_ros.nodes.common import IMAGES, LATCHED, RELIABLE, ConfiguredNode, run_node
-from tmrl_ros.nodes.convert import (
-    image_to_msg,
-    robot_to_msg,
-    target_from_msg,
-    to_time,
-)
+from tmrl_ros.nodes.convert import image_to_msg, robot_to_msg, to_time
 from tmrl_ros.nodes.driver_messages import (
     camera_info_to_msg,
     joints_to_msg,
@@ -112,7 +108,7 @@ class SimFranka(ConfiguredNode):
 
     def _on_target(self, msg: RobotTarget) -> None:
         try:
-            accepted = self._driver.accept(target_from_msg(msg))
+            accepted = self._driver.accept(decode.target(msg))
         except ValueError as error:
             self.get_logger().error(str(error))
             return
