@@ -62,6 +62,12 @@ the button.</p>
 {{ r.relabelled.changed[:20]|join(", ") }}{% if r.relabelled.changed|length > 20 %} ...{% endif %}
 {% endif %}. <code>tmrl reward relabel --undo</code> brings back those of the day.</p>
 {% endif %}
+{% if r.evaluation.get("said_by") %}
+<p class="note">Success before and after is the simulator's truth, of which nothing in the job knew.
+Of {{ r.evaluation.checked }} episodes the reward ({{ r.evaluation.said_by }}) called
+{{ r.evaluation.false_successes }} a success that were none, and missed
+{{ r.evaluation.missed_successes }}.</p>
+{% endif %}
 {% for title, image in images.items() %}
 <img alt="{{ title }}" src="data:image/png;base64,{{ image }}">
 {% endfor %}
