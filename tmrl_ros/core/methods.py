@@ -10,27 +10,17 @@ MethodName = Literal["tmrl", "expo", "dsrl", "tmrl_paper", "rlpd", "vgps", "base
 
 
 class Capability(StrEnum):
-    """What a policy can be steered by, as its bundle declares it."""
+    """What a policy can be steered by, as its bundle declares it.
+
+    `PLANS`: its chunks are tool positions and openings, which plans can tell (`data/plans.py`).
+    `BATCH`: it makes several chunks at one decision.
+    """
 
     ACTION_NOISE = "action_noise"
     CONTEXT_TIMESTEP = "context_timestep"
     CONTEXT_NOISE = "context_noise"
     PLANS = "plans"
     BATCH = "batch"
-
-    @property
-    def in_words(self) -> str:
-        """The end of "needs a policy that takes ..."."""
-        return _WORDS[self]
-
-
-_WORDS = {
-    Capability.ACTION_NOISE: "action noise",
-    Capability.CONTEXT_TIMESTEP: "a context timestep",
-    Capability.CONTEXT_NOISE: "context noise",
-    Capability.PLANS: "chunks of tool positions and openings (plans)",
-    Capability.BATCH: "several samples at a decision (batch)",
-}
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ def check_capabilities(spec: PolicySpec, method: MethodConfig, where: Path) -> N
         fit = [name for name, traits in METHODS.items() if traits.needs <= has]
         raise BundleError(
             f"{where}: method {method.name} needs a policy that takes "
-            f"{' and '.join(item.in_words for item in missing)}; the bundle declares "
+            f"{' and '.join(missing)}; the bundle declares "
             f"{', '.join(sorted(spec.capabilities)) or 'nothing'}. Use method="
             f"{', '.join(name for name in fit if name != 'scripted')}, or another bundle."
         )
