@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,8 +14,8 @@ from torch import nn
 from tmrl_ros.core.config import MethodConfig
 from tmrl_ros.core.types import Float32Array, FloatArray
 from tmrl_ros.learning.candidates import Workspace
-from tmrl_ros.learning.choosers import NOTHING, Choice, Episode, chooser_for, decoded
-from tmrl_ros.learning.methods import Sizes, acting_module
+from tmrl_ros.learning.choice import NOTHING, Choice, Episode, Reach, base_noise, decoded
+from tmrl_ros.learning.methods import Sizes, acting_module, chooser_for
 from tmrl_ros.learning.warmup import Exploration, prior
 from tmrl_ros.policies.context import feature_size
 from tmrl_ros.policies.policy import ChunkPolicy
@@ -41,7 +42,12 @@ class ActingPolicy:
     """A frozen policy with what was learned on top; one per policy server."""
 
     def __init__(
-        self, policy: ChunkPolicy, method: MethodConfig, workspace: Workspace | None = None
+        self,
+        policy: ChunkPolicy,
+        method: MethodConfig,
+        workspace: Workspace | None = None,
+        *,
+        row_m: float = math.inf,
     ) -> None:
         """Starts without weights: base policy, or warm-up when the method learns.
 
@@ -49,12 +55,13 @@ class ActingPolicy:
             policy: The frozen policy.
             method: How it is fine-tuned.
             workspace: Lowest and highest tool position (m, base frame); candidates keep within.
+            row_m: Longest way from row to row that the supervisor does not slow down (m).
         """
         self.policy, self.method = policy, method
         self.version = 0
         context = policy.spec.context
         self._sizes = Sizes(feature_size(context), policy.z_size, context.size)
-        self._chooser = chooser_for(policy, method, workspace)
+        self._chooser = chooser_for(policy, method, Reach(workspace, row_m))
         self._learned: nn.Module | None = None
         self._exploration = prior()
         self._mode = BASE
@@ -123,16 +130,11 @@ class ActingPolicy:
 
     def _choice(self, context: Float32Array, features: Float32Array) -> Choice:
         if self._mode == BASE:
-            noise = self._base_noise()
+            noise = base_noise(self.policy, self._episode.rng)
             return decoded(self.policy, context, noise, 0.0, self._episode.eps)
         if self._mode == WARMUP or self._learned is None:
             return self._chooser.warm_up(self._episode, context)
         return self._chooser.choose(self._episode, self._learned, context, features)
-
-    def _base_noise(self) -> Float32Array:
-        """Noise as in training, drawn anew for every row (H, A): the frozen policy as it is."""
-        shape = (self.policy.spec.action.horizon, self.policy.z_size)
-        return self._episode.rng.standard_normal(shape).astype(np.float32)
 
 
 def pack_weights(acting: nn.Module, exploration: Exploration) -> tuple[bytes, str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -25,10 +25,11 @@ from tmrl_ros.data.transitions import (
 )
 from tmrl_ros.learning.acting import pack_weights
 from tmrl_ros.learning.calibration import ValueCheck, returns
-from tmrl_ros.learning.checkpoint import load_checkpoint, save_checkpoint
+from tmrl_ros.learning.checkpoint import load_checkpoint, save_checkpoint, set_aside
 from tmrl_ros.learning.late import TakenEpisodes
 from tmrl_ros.learning.methods import Sizes, learner_for
 from tmrl_ros.learning.replay import Replay
+from tmrl_ros.learning.usable import nothing_usable, usable
 from tmrl_ros.learning.warmup import Counts, count, exploration
 
 
@@ -51,6 +52,7 @@ class Progress:
     successes: int = 0
     version: int = 0
     warmup: Counts = field(default_factory=dict)
+    prior_through: str = ""  # the last episode before this method took over
 
 
 class LearnerCore:
@@ -64,10 +66,20 @@ class LearnerCore:
         folder: Path,
         *,
         recall: Callable[[str], EpisodeRecord | None] = lambda _: None,
+        demonstrated: Callable[[EpisodeRecord], list[Transition]] = lambda _: [],
     ) -> None:
-        """`folder` is where checkpoints go, `recall` reads what was recorded of an episode."""
-        self.method, self.folder = method, folder
-        self._recall = recall
+        """Begin with nothing learned.
+
+        Args:
+            method: How to learn.
+            sizes: Of what the policy gives.
+            seed: Of everything random.
+            folder: Where checkpoints go.
+            recall: Reads what was recorded of an episode.
+            demonstrated: Makes rows of a recorded demonstration.
+        """
+        self.method, self.folder, self._z_size = method, folder, sizes.z
+        self._recall, self._demonstrated = recall, demonstrated
         self.replay = Replay(sizes.features, sizes.z, sizes.context, method.capacity)
         self.learner = learner_for(method, sizes, seed)
         self.progress = Progress()
@@ -93,41 +105,56 @@ class LearnerCore:
     def seed(self, session: str, records: Iterable[EpisodeRecord]) -> int:
         """Begin the replay with what an earlier session recorded; returns the rows found.
 
-        Call it before `restore`. Episodes of all phases count. What is seeded is learned from
-        before the first episode, and warm-up is not waited for.
+        Call it before `restore`. Episodes of all phases count, and successful demonstrations. What
+        is seeded is learned from before the first episode, and warm-up is not waited for.
 
         Raises:
-            OperatorError: The session was recorded with a policy that sees other things.
+            OperatorError: The session was recorded with a policy that sees other things, or the
+                method can learn nothing from it.
         """
         found = 0
         for record in records:
-            rows = [
-                replace(row, episode_id=f"{session}/{row.episode_id}")
-                for row in _usable(assembler_of(record).finish().transitions)
-            ]
-            try:
-                self.replay.add_episode(rows)
-            except ValueError as error:
-                raise OperatorError(
-                    f"The replay cannot begin with session {session} ({error}): it was recorded "
-                    "with another kind of policy or task. Leave it out of session.replay_from."
-                ) from None
-            found += len(rows)
-        self._seeded += found
+            rows = self._usable(assembler_of(record).finish().transitions)
+            found += self.seed_rows(session, rows or self._demonstrated(record))
+        if not found:
+            raise OperatorError(nothing_usable(session, self.method))
         return found
+
+    def seed_rows(self, session: str, rows: Sequence[Transition]) -> int:
+        """Begin the replay with rows of an earlier session; returns how many are of use.
+
+        Raises:
+            OperatorError: They are of a policy that sees other things.
+        """
+        rows = [
+            replace(row, episode_id=f"{session}/{row.episode_id}", parameters_version=0)
+            for row in self._usable(rows)
+        ]
+        try:
+            self.replay.add_episode(rows)
+        except ValueError as error:
+            raise OperatorError(
+                f"The replay cannot begin with session {session} ({error}): it was recorded "
+                "with another kind of policy or task. Leave it out of session.replay_from."
+            ) from None
+        self._seeded += len({(row.episode_id, row.decision) for row in rows})
+        return len(rows)
 
     def restore(self, records: Iterable[EpisodeRecord]) -> int:
         """Rebuild from the checkpoint and the bags of earlier runs; returns the episodes found.
 
-        Episodes the checkpoint has learned from only fill the replay; later ones are queued.
+        Episodes the checkpoint has learned from only fill the replay; later ones are queued. The
+        checkpoint of another method is set aside: then all episodes fill the replay, and are
+        learned from before the next one.
 
         Raises:
             OperatorError: The checkpoint is damaged.
         """
+        switched = set_aside(self.folder, self.method)
         extra = load_checkpoint(self.folder, self.learner)
         if extra is not None:
             self.progress = Progress(**extra)
-        found = 0
+        found, rows = 0, self._seeded
         learned: list[AssembledEpisode] = []
         for record in sorted(records, key=lambda item: item.episode_id):
             if record.ended is None or not _may_learn(record.ended):
@@ -135,15 +162,24 @@ class LearnerCore:
             episode = self._taken.take(assembler_of(record))
             found += 1
             self._restored.add(record.episode_id)
-            if extra is not None and record.episode_id <= self.progress.trained_through:
-                self.replay.add_episode(_usable(episode.transitions))
+            if switched:
+                self.progress.prior_through = self.progress.trained_through = record.episode_id
+            if switched or (extra is not None and self._knows(record.episode_id)):
+                stored = self._stored(episode)
+                rows += len(stored)
+                self.replay.add_episode(stored)
                 self._learned.add(episode.episode_id)
                 learned.append(episode)
             else:
                 self._queue.append(episode)
+        if switched:
+            self.progress.episodes = len(learned)
         if len(learned) == self.progress.episodes:
             self._count_anew(learned)
-        if extra is None and self._seeded:
+        if switched:
+            self.seeding = self.replay.size > 0
+            self._owed = rows * self.method.updates_per_decision
+        elif extra is None and self._seeded:
             self.seeding = True
             self._owed = self._seeded * self.method.updates_per_decision
         elif not self._seeded and self.progress.episodes < self.method.warmup_episodes:
@@ -242,6 +278,20 @@ class LearnerCore:
         values["dropped_rows"] = float(self.dropped_rows)
         return values
 
+    def _usable(self, rows: Sequence[Transition]) -> list[Transition]:
+        return usable(rows, self.method, self._z_size)
+
+    def _stored(self, episode: AssembledEpisode) -> list[Transition]:
+        """Rows as the replay has them: those of another method's time are prior data."""
+        rows = self._usable(episode.transitions)
+        if episode.episode_id > self.progress.prior_through:
+            return rows
+        return [replace(row, parameters_version=0) for row in rows]
+
+    def _knows(self, episode_id: str) -> bool:
+        """Whether the checkpoint has learned from an episode."""
+        return episode_id <= self.progress.trained_through
+
     def _close_before(self, episode_id: str) -> None:
         """Wait no longer for what is missing of the episodes before one.
 
@@ -277,11 +327,11 @@ class LearnerCore:
 
     def _relabel(self, before: AssembledEpisode, after: AssembledEpisode) -> None:
         """Rewrite rows that are in the replay, and what was counted from them."""
-        old, new = _usable(before.transitions), _usable(after.transitions)
+        old, new = self._usable(before.transitions), self._usable(after.transitions)
         if before.episode_id in self.replay:
-            self.replay.relabel(before.episode_id, new)
+            self.replay.relabel(before.episode_id, self._stored(after))
         else:
-            self.replay.add_episode(new)
+            self.replay.add_episode(self._stored(after))
         count(self.progress.warmup, old, -1.0)
         count(self.progress.warmup, new)
         self._owed += max(0, len(new) - len(old)) * self.method.updates_per_decision
@@ -294,7 +344,7 @@ class LearnerCore:
         if not self._queue:
             return False
         self._current = self._queue.popleft()
-        rows = _usable(self._current.transitions)
+        rows = self._usable(self._current.transitions)
         if rows and self.learner.updates:
             self._check.add(self.learner.judge(rows), returns(rows, self.method.discount))
         self.replay.add_episode(rows)
@@ -310,7 +360,7 @@ class LearnerCore:
         self.progress.successes = sum(_succeeded(episode) for episode in learned)
         self.progress.warmup = {}
         for episode in learned:
-            count(self.progress.warmup, _usable(episode.transitions))
+            count(self.progress.warmup, self._usable(episode.transitions))
 
     def _end_episode(self) -> Weights:
         episode = self._current
@@ -331,8 +381,3 @@ def _may_learn(ended: Episode) -> bool:
 
 def _succeeded(episode: AssembledEpisode) -> bool:
     return episode.ended is not None and episode.ended.outcome is EpisodeOutcome.SUCCESS
-
-
-def _usable(rows: list[Transition]) -> list[Transition]:
-    """Rows that tell what the policy was asked for and what it planned."""
-    return [row for row in rows if row.z.size and row.features.size and row.plan.size]

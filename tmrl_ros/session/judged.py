@@ -72,7 +72,7 @@ def by_truth(
         found.append(record)
     if not checked:
         return list(records), said
-    valid = still_valid(records)
+    valid = still_valid(records, config.method.name)
     return found, {
         "judged_by": "simulator's truth",
         "said_by": config.reward.backend,

@@ -42,6 +42,11 @@ pre { background: #f2f4f7; padding: .8rem; white-space: pre-wrap; overflow-wrap:
 <p class="quiet">Task {{ r.task }}, method {{ r.method }}, seed {{ r.seed }}.
 {%- if not r.finished %} The job has not finished.{% endif %}</p>
 <p class="verdict">{{ verdict }}</p>
+{% if r.methods|length > 1 %}
+<p>The method changed while training: {% for part in r.methods %}{{ part.method }} in episodes
+{{ part.first + 1 }} to {{ part.last + 1 }}{% if not loop.last %}, then {% endif %}{% endfor %}.
+Each learned from everything that was recorded before it.</p>
+{% endif %}
 <div class="big">
 {% for rate, when in ((r.success_before, "before"), (r.success_after, "after")) %}
 <div>{% if rate.n %}<b>{{ percent(rate) }}</b>{% else %}<b class="none">not measured</b>

@@ -18,6 +18,7 @@ from tmrl_ros.session.plots import draw_plots
 from tmrl_ros.session.records import (
     EpisodeRecord,
     load_records,
+    methods_of,
     of_phase,
     robot_seconds,
     still_valid,
@@ -54,7 +55,7 @@ def build_report(session_dir: Path) -> dict[str, Any]:
         "relabelled": relabelled,
         "evaluation": evaluation,
     }
-    plots = draw_plots(still_valid(records), report, session_dir / "plots")
+    plots = draw_plots(still_valid(records, config.method.name), report, session_dir / "plots")
     write_json_atomic(session_dir / "report.json", report)
     page = render_page(report, config, plots)
     write_bytes_atomic(session_dir / "report.html", page.encode())
@@ -66,7 +67,7 @@ def figures(config: Config, records: Sequence[EpisodeRecord], folder: Path) -> d
     source = {**origin(config), **read_json(folder / ORIGIN_FILE)}
     memory = read_json(folder / MEMORY_FILE)
     status = read_json(folder / STATUS_FILE)
-    valid = still_valid(records)
+    valid = still_valid(records, config.method.name)
     training = of_phase(valid, TRAIN)
     counted = [record for record in valid if not record.aborted]
     sent = sum(record.steps_sent for record in records)
@@ -75,6 +76,7 @@ def figures(config: Config, records: Sequence[EpisodeRecord], folder: Path) -> d
     return {
         "task": source["task"],
         "method": source["method"],
+        "methods": methods_of(valid),
         "seed": source["seed"],
         "finished": bool(status.get("done", False)),
         "success_before": rate_of(valid, BEFORE),

@@ -71,7 +71,8 @@ def next_goal(
     phases: Sequence[PhasePlan], records: Sequence[EpisodeRecord], seed: int
 ) -> Goal | None:
     """What is to be run next, given what has been done, or None when everything is done."""
-    records = still_valid(records)
+    after = [phase.method for phase in phases if phase.phase is Phase.EVALUATE_AFTER]
+    records = still_valid(records, *after)
     for phase in phases:
         done = of_phase(records, phase.name)
         used_s = robot_seconds(records, phase.name)
