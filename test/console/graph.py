@@ -27,6 +27,7 @@ class Graph:
         argv = [
             *(sys.executable, "-m", "tmrl_ros.cli.main", kind, "--plain", "task=lift"),
             "method.name=scripted",
+            "reward=simulator",
             f"session.dir={session}",
             f"session.domain_id={os.environ['ROS_DOMAIN_ID']}",
             "session.console_port=0",

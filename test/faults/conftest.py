@@ -32,6 +32,7 @@ def start(tmp_path_factory, bundle, domain_id):
                 f"session.domain_id={domain_id}",
                 f"task.bundle={bundle}",
                 "task=lift",
+                "reward=simulator",
                 "task.max_decisions=3",
                 "recorder.cameras=none",
                 "method.warmup_episodes=2",

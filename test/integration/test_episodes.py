@@ -194,7 +194,10 @@ class Stage:
 
     def __init__(self, *overrides):
         self.config = load_config(
-            ["task=lift", "task.max_decisions=3", "recorder.enabled=true", *overrides]
+            [
+                *("task=lift", "task.max_decisions=3", "recorder.enabled=true"),
+                *("reward=simulator", *overrides),
+            ]
         )
         self.cell = Cell()
         self.manager = EpisodeManager(config=self.config, gate_settings={"settle_s": 0.3})

@@ -50,6 +50,7 @@ def _settings(config: Config, folder: Path, number: int, wanted: str, prompt: st
     demonstration = config.task.demonstration
     return [
         "method=scripted",
+        "reward=simulator",
         f"session.dir={folder}",
         f"session.seed={config.session.seed + 1000 + number}",
         f"session.train_episodes={demonstration.episodes_per_prompt}",

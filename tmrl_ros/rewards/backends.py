@@ -112,7 +112,7 @@ def _learned(config: Config) -> Backend:
     if not model.knows(prompt):
         raise BundleError(
             f"Reward model {folder} was not trained on task.prompt={prompt!r}: train one that was, "
-            "or use a prompt that it knows."
+            "use a prompt that it knows, or, in simulation, reward=simulator."
         )
     rule = success_rule(config.reward, model.calibration, f"Reward model {folder}")
     return Backend(StreamJudge(model), model.cameras, rule)

@@ -61,7 +61,8 @@ def by_truth(
     for record in records:
         bag = folder / "episodes" / record.episode_id
         mine = record.phase in (BEFORE, AFTER) and record.labelled_by in ("", "reward")
-        truth = check(bag) if mine and not record.aborted and bag.is_dir() else None
+        recorded = any(bag.glob("*.mcap"))
+        truth = check(bag) if mine and not record.aborted and recorded else None
         if truth is not None:
             checked += 1
             false += record.success and not truth.then
