@@ -274,6 +274,11 @@ class MethodConfig(Section):
         return self.name in ("tmrl", "expo", "dsrl", "tmrl_paper")
 
     @property
+    def judges_noise(self) -> bool:
+        """Whether critics judge z, which an episode of the base policy does not have."""
+        return self.name in ("dsrl", "tmrl_paper")
+
+    @property
     def steers_context(self) -> bool:
         """Whether the method chooses the context timestep."""
         return self.name in ("tmrl", "tmrl_paper")
@@ -298,6 +303,13 @@ class SessionConfig(Section):
     max_robot_minutes: float = Field(55.0, gt=0, description="of training, resets included")
     stop_window: int = Field(0, ge=0, description="0 = never stop early")
     stop_success_rate: float = Field(1.0, gt=0, le=1)
+    fallback_window: int = Field(
+        40, ge=0, description="latest training episodes compared with the base policy; 0 = never"
+    )
+    fallback_every: int = Field(10, ge=1, description="training episodes between comparisons")
+    fallback_episodes: int = Field(
+        20, ge=1, description="the base policy acts in before what was learned is tried again"
+    )
     learner_lag_episodes: int = Field(
         1, ge=0, description="episodes the learner may be behind when simulated time can wait"
     )

@@ -63,6 +63,12 @@ class Transition:
     truncated: bool
     parameters_version: int
     success_episode: bool
+    actor: str = ""
+
+    @property
+    def by_base(self) -> bool:
+        """Whether the frozen policy acted alone, with noise for every row of the chunk."""
+        return self.actor == "base"
 
 
 @dataclass(frozen=True)
@@ -304,6 +310,7 @@ class EpisodeAssembler:
             truncated=last and timeout and not terminated,
             parameters_version=chunk.parameters_version,
             success_episode=False,
+            actor=chunk.actor,
         )
 
     def _denied(self, estimate: Reward) -> bool:

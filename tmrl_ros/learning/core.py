@@ -10,11 +10,10 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tmrl_ros.core.config import MethodConfig
-from tmrl_ros.core.errors import OperatorError
 from tmrl_ros.core.types import Episode, EpisodeOutcome, EpisodeState, Phase
 from tmrl_ros.data.bag_reader import EpisodeRecord, Piece
 from tmrl_ros.data.transitions import (
@@ -29,6 +28,7 @@ from tmrl_ros.learning.checkpoint import load_checkpoint, save_checkpoint
 from tmrl_ros.learning.late import TakenEpisodes
 from tmrl_ros.learning.methods import Sizes, learner_for
 from tmrl_ros.learning.replay import Replay
+from tmrl_ros.learning.seeding import seed_replay, usable
 from tmrl_ros.learning.warmup import Counts, count, exploration
 
 
@@ -99,20 +99,7 @@ class LearnerCore:
         Raises:
             OperatorError: The session was recorded with a policy that sees other things.
         """
-        found = 0
-        for record in records:
-            rows = [
-                replace(row, episode_id=f"{session}/{row.episode_id}")
-                for row in _usable(assembler_of(record).finish().transitions)
-            ]
-            try:
-                self.replay.add_episode(rows)
-            except ValueError as error:
-                raise OperatorError(
-                    f"The replay cannot begin with session {session} ({error}): it was recorded "
-                    "with another kind of policy or task. Leave it out of session.replay_from."
-                ) from None
-            found += len(rows)
+        found = seed_replay(self.replay, session, records, self.method)
         self._seeded += found
         return found
 
@@ -136,7 +123,7 @@ class LearnerCore:
             found += 1
             self._restored.add(record.episode_id)
             if extra is not None and record.episode_id <= self.progress.trained_through:
-                self.replay.add_episode(_usable(episode.transitions))
+                self.replay.add_episode(self._usable(episode.transitions))
                 self._learned.add(episode.episode_id)
                 learned.append(episode)
             else:
@@ -277,7 +264,7 @@ class LearnerCore:
 
     def _relabel(self, before: AssembledEpisode, after: AssembledEpisode) -> None:
         """Rewrite rows that are in the replay, and what was counted from them."""
-        old, new = _usable(before.transitions), _usable(after.transitions)
+        old, new = self._usable(before.transitions), self._usable(after.transitions)
         if before.episode_id in self.replay:
             self.replay.relabel(before.episode_id, new)
         else:
@@ -294,8 +281,8 @@ class LearnerCore:
         if not self._queue:
             return False
         self._current = self._queue.popleft()
-        rows = _usable(self._current.transitions)
-        if rows and self.learner.updates:
+        rows = self._usable(self._current.transitions)
+        if rows and self.learner.updates and not rows[0].by_base:
             self._check.add(self.learner.judge(rows), returns(rows, self.method.discount))
         self.replay.add_episode(rows)
         self._learned.add(self._current.episode_id)
@@ -305,12 +292,15 @@ class LearnerCore:
             self._owed = 0.0
         return True
 
+    def _usable(self, rows: list[Transition]) -> list[Transition]:
+        return usable(rows, self.method)
+
     def _count_anew(self, learned: list[AssembledEpisode]) -> None:
         """Count what a checkpoint counted, with the labels that came after it."""
         self.progress.successes = sum(_succeeded(episode) for episode in learned)
         self.progress.warmup = {}
         for episode in learned:
-            count(self.progress.warmup, _usable(episode.transitions))
+            count(self.progress.warmup, self._usable(episode.transitions))
 
     def _end_episode(self) -> Weights:
         episode = self._current
@@ -331,8 +321,3 @@ def _may_learn(ended: Episode) -> bool:
 
 def _succeeded(episode: AssembledEpisode) -> bool:
     return episode.ended is not None and episode.ended.outcome is EpisodeOutcome.SUCCESS
-
-
-def _usable(rows: list[Transition]) -> list[Transition]:
-    """Rows that tell what the policy was asked for and what it planned."""
-    return [row for row in rows if row.z.size and row.features.size and row.plan.size]

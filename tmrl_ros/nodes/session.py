@@ -33,12 +33,13 @@ from tmrl_msgs.msg import (
 from tmrl_ros.core import topics
 from tmrl_ros.core.config import Config
 from tmrl_ros.core.errors import ConfigurationError, OperatorError
-from tmrl_ros.core.types import EpisodeState
+from tmrl_ros.core.types import EpisodeState, Phase
 from tmrl_ros.data import decode
 from tmrl_ros.data.episodes_log import write_json_atomic
 from tmrl_ros.data.items import stamp_of
 from tmrl_ros.nodes.common import EVENTS, LATCHED, RELIABLE, ConfiguredNode, run_node
 from tmrl_ros.session.collector import Collector
+from tmrl_ros.session.fallback import BASE, notice, rule_of
 from tmrl_ros.session.origin import ORIGIN_FILE, origin
 from tmrl_ros.session.problem import LatestProblem
 from tmrl_ros.session.records import append_record, load_records, of_phase
@@ -149,11 +150,13 @@ class Session(ConfiguredNode):
         self._goal = goal
         self._status.phase = PHASE_NAMES[goal.phase]
         self._status.episode = goal.start_index
-        self._status.episodes_total = goal.start_index + goal.episodes
+        whole = next(phase for phase in self._phases if phase.phase is goal.phase)
+        self._status.episodes_total = whole.episodes
         self._status.message = ""
         self.get_logger().info(
             f"Phase {self._status.phase}: {goal.episodes} episodes from {goal.start_index} on."
         )
+        self._tell_of_fallback(goal)
         request = RunEpisodes.Goal(
             phase=int(goal.phase),
             episodes=goal.episodes,
@@ -171,6 +174,16 @@ class Session(ConfiguredNode):
         self._mark = f"goal {number.hex}"
         sent = self._client.send_goal_async(request, goal_uuid=UUID(uuid=list(number.bytes)))
         sent.add_done_callback(lambda future: self._on_accepted(goal, future))
+
+    def _tell_of_fallback(self, goal: Goal) -> None:
+        """Say why the base policy acts in training, and when what was learned is tried again."""
+        said = self._status.fallback
+        by_base = goal.phase is Phase.TRAIN and goal.method == BASE
+        self._status.fallback = notice(rule_of(self.config), self._records) if by_base else ""
+        if self._status.fallback:
+            self.get_logger().warning(self._status.fallback)
+        elif said:
+            self.get_logger().info("What was learned is tried again.")
 
     def _on_accepted(self, goal: Goal, future: Future) -> None:
         handle = future.result()

@@ -62,12 +62,25 @@ the button.</p>
 {{ r.relabelled.changed[:20]|join(", ") }}{% if r.relabelled.changed|length > 20 %} ...{% endif %}
 {% endif %}. <code>tmrl reward relabel --undo</code> brings back those of the day.</p>
 {% endif %}
+{% for item in r.fallbacks %}
+<p class="note">From training episode {{ item.from_episode }} on the base policy acted for
+{{ item.episodes }} episodes: {{ item.successes }} of the last {{ item.n }} had succeeded, of the
+base policy's {{ item.base_successes }} of {{ item.base_n }}
+{%- if item.p_value is not none %} (one-sided Fisher test, p =
+{{ "%.2g"|format(item.p_value) }}){% endif %}.</p>
+{% endfor %}
 {% for title, image in images.items() %}
 <img alt="{{ title }}" src="data:image/png;base64,{{ image }}">
 {% endfor %}
 <h2>Figures</h2>
 <table>
 <tr><td>targets slowed down or pulled in</td><td>{{ share(r.clip_rate) }}</td></tr>
+{% if r.critic.expected is not none and r.critic.seen is not none %}
+<tr><td>critics at the end</td><td>expect {{ "%.2f"|format(r.critic.expected) }} of a decision;
+{{ "%.2f"|format(r.critic.seen) }} came of it (last 20 episodes)
+{%- if r.critic.disagreement is not none %}; they differ by
+{{ "%.2f"|format(r.critic.disagreement) }}{% endif %}</td></tr>
+{% endif %}
 <tr><td>decisions</td><td>{{ r.decisions }}</td></tr>
 <tr><td>outcomes</td><td>{% for name, count in r.outcomes.items() %}{{ count }} {{ name }}
 {%- if not loop.last %}, {% endif %}{% endfor %}</td></tr>

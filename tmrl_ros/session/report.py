@@ -15,6 +15,7 @@ from tmrl_ros.core.types import EpisodeOutcome
 from tmrl_ros.data.episodes_log import write_bytes_atomic, write_json_atomic
 from tmrl_ros.data.recount import outcome_by
 from tmrl_ros.data.reward_sidecar import chosen, read_sidecar
+from tmrl_ros.session.fallback import rule_of
 from tmrl_ros.session.origin import ORIGIN_FILE, origin
 from tmrl_ros.session.page import render_page
 from tmrl_ros.session.plots import draw_plots
@@ -27,6 +28,7 @@ from tmrl_ros.session.records import (
 )
 from tmrl_ros.session.statistics import percentile, success_rate
 from tmrl_ros.session.status import STATUS_FILE, read_json, wall_seconds_before
+from tmrl_ros.session.trust import critic, fallback_rows
 
 CONFIG_FILE, MEMORY_FILE = "config.yaml", "memory.json"
 TRAIN, BEFORE, AFTER = "train", "evaluate_before", "evaluate_after"
@@ -86,6 +88,8 @@ def figures(config: Config, records: Sequence[EpisodeRecord], folder: Path) -> d
         "decisions": sum(record.decisions for record in counted),
         "outcomes": dict(Counter(record.outcome for record in records)),
         "clip_rate": clipped / sent if sent else None,
+        "critic": critic(training[-1].learner if training else {}),
+        "fallbacks": fallback_rows(rule_of(config), valid),
         "latency_ms": latency([value for record in records for value in record.latency_ms]),
         "aborted": [
             {

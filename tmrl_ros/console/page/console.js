@@ -38,6 +38,8 @@
     showMinutes("robot", state.robot_minutes);
     showMinutes("wall", state.wall_minutes);
     showClips(state.clipped);
+    showCritics(state.run.critic || {});
+    set("notice", state.run.fallback || "");
     showNodes(state);
     makeCameras(state.cameras);
     if (state.log_version !== logVersion) loadLog(state.log_version);
@@ -102,6 +104,14 @@
     const rate = (some, all) => all ? `${(100 * some / all).toFixed(1)} %` : "–";
     set("clip", rate(clipped.total, clipped.total_of));
     set("clip-words", `slowed down or pulled in by the supervisor; this episode ${rate(clipped.episode, clipped.of)}`);
+  }
+
+  function showCritics({expected, seen, disagreement}) {
+    const known = Number.isFinite(expected) && Number.isFinite(seen);
+    const differ = Number.isFinite(disagreement) ? `; they differ by ${disagreement.toFixed(2)}` : "";
+    set("critics", known ? `${expected.toFixed(2)} / ${seen.toFixed(2)}` : "–");
+    set("critic-words", known ? `expected of a decision / what came of it, last 20 episodes${differ}`
+      : "nothing learned yet");
   }
 
   function showNodes(state) {
