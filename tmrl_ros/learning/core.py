@@ -22,10 +22,11 @@ from tmrl_ros.data.transitions import (
     Transition,
     assembler_of,
 )
+from tmrl_ros.data.trims import Trim
 from tmrl_ros.learning.acting import pack_weights
 from tmrl_ros.learning.calibration import ValueCheck, returns
 from tmrl_ros.learning.checkpoint import load_checkpoint, save_checkpoint
-from tmrl_ros.learning.late import TakenEpisodes
+from tmrl_ros.learning.late import Change, TakenEpisodes
 from tmrl_ros.learning.methods import Sizes, learner_for
 from tmrl_ros.learning.replay import Replay
 from tmrl_ros.learning.seeding import seed_replay, usable
@@ -150,11 +151,19 @@ class LearnerCore:
                 self._assemblers[piece.episode_id] = EpisodeAssembler(piece.episode_id)
         assembler = self._assemblers.get(piece.episode_id)
         if assembler is None:
-            self._add_late(piece)
+            self._follow(self._taken.add(piece))
         elif assembler.add(piece) is not None:
             if assembler.ended is not None and _may_learn(assembler.ended):
                 self._close_before(piece.episode_id)
             self._finish(piece.episode_id)
+
+    def trim(self, episode_id: str, trim: Trim | None) -> None:
+        """A person cut an episode that has ended, or with None took that back."""
+        waiting = self._assemblers.get(episode_id)
+        if waiting is not None:
+            waiting.trim = trim
+        else:
+            self._follow(self._taken.trim(episode_id, trim))
 
     @property
     def incomplete(self) -> str:
@@ -248,14 +257,13 @@ class LearnerCore:
         self.dropped_rows += sum(episode.dropped.values())
         self._queue.append(episode)
 
-    def _add_late(self, piece: Piece) -> None:
-        """Let a late estimate or label change an episode wherever it is now."""
-        changed = self._taken.add(piece)
+    def _follow(self, changed: Change | None) -> None:
+        """Let a late estimate, label or cut change an episode wherever it is now."""
         if changed is None:
             return
         before, after = changed
         self.dropped_rows += sum(after.dropped.values()) - sum(before.dropped.values())
-        name = piece.episode_id
+        name = after.episode_id
         for place, waiting in enumerate(self._queue):
             if waiting.episode_id == name:
                 self._queue[place] = after

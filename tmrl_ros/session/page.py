@@ -93,6 +93,14 @@ base policy's {{ item.base_successes }} of {{ item.base_n }}
   if r.peak_memory_mb is not none else "not measured" }}</td></tr>
 <tr><td>messages lost</td><td>{{ lost(r.messages_lost) }}</td></tr>
 </table>
+{% if r.trimmed %}
+<h2>Episodes that were cut</h2>
+<p>Learned from up to there alone (trims.jsonl); their bags are whole.</p>
+<table>
+{% for item in r.trimmed %}<tr><td>{{ item.episode_id }}</td>
+<td>{{ item.kept }} of {{ item.decisions }} decisions, {{ item.outcome }}</td></tr>
+{% endfor %}</table>
+{% endif %}
 {% if r.aborted %}
 <h2>Aborted episodes</h2>
 <p>Nothing was learned from them, and each is run again until it ends in another way.</p>

@@ -101,6 +101,16 @@ def figures(config: Config, records: Sequence[EpisodeRecord], folder: Path) -> d
             for r in records
             if r.aborted
         ],
+        "trimmed": [
+            {
+                "episode_id": r.episode_id,
+                "kept": r.trimmed_to,
+                "decisions": r.decisions,
+                "outcome": r.outcome,
+            }
+            for r in records
+            if r.trimmed_to is not None
+        ],
         "messages_lost": status.get("messages_lost") or {},
         "peak_memory_mb": memory.get("peak_memory_mb"),
         "memory_mb": memory.get("nodes") or {},
