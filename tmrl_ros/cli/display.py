@@ -44,7 +44,8 @@ class PlainDisplay:
         self._console = console or Console(soft_wrap=True)
         self._shown: tuple[str, int] | None = None
         self._line = ""
-        self._problem = self._fallback = ""
+        self._problem = ""
+        self._notices: dict[str, str] = {}
         self._due = 0.0
         self._print(f"{title} (session {folder})")
 
@@ -53,9 +54,10 @@ class PlainDisplay:
         if status and status.problem_text and status.problem_text != self._problem:
             self._problem = status.problem_text
             self._print(f"problem: {status.problem_text}")
-        if status and status.fallback and not self._fallback:
-            self._print(f"fall-back: {status.fallback}")
-        self._fallback = status.fallback if status else ""
+        for name, text in status.notices.items() if status else ():
+            if text not in ("", self._notices.get(name)):
+                self._print(f"{name}: {text}")
+            self._notices[name] = text
         line = status.line() if status else "starting the nodes"
         unwell = [f"{name} {state}" for name, state in nodes.items() if state != "ok"]
         line += f" | {', '.join(unwell)}" if unwell else ""
@@ -158,8 +160,9 @@ def panel(
         rows.add_row("critics", status.critic_text)
     if status.clip_text:
         rows.add_row("clipped", status.clip_text)
-    if status.fallback:
-        rows.add_row("fall-back", f"[yellow]{escape(status.fallback)}[/]")
+    for name, text in status.notices.items():
+        if text:
+            rows.add_row(name, f"[yellow]{escape(text)}[/]")
     colour = {"LATCHED": "bold red", "READY": "green", "RUNNING": "green"}
     style = colour.get(status.safety_state.upper(), "")
     rows.add_row(

@@ -26,6 +26,7 @@ class Status:
     critic: dict[str, float | None] = field(default_factory=dict)
     clip_rate: float | None = None
     fallback: str = ""
+    steering: str = ""
     updates_per_second: float = 0.0
     updates_owed: int = 0
     transitions: int = 0
@@ -52,6 +53,11 @@ class Status:
         base = _rate(self.base) if self.phase != "evaluate_before" else ""
         now = _rate(self.success) or "no episodes yet"
         return f"{now}; base policy {base}" if base else now
+
+    @property
+    def notices(self) -> dict[str, str]:
+        """What a person has to know, by name; "" where there is nothing."""
+        return {"fall-back": self.fallback, "steering": self.steering}
 
     @property
     def critic_text(self) -> str:
@@ -130,6 +136,7 @@ def _parse(raw: dict[str, Any]) -> Status:
         critic=dict(raw.get("critic") or {}),
         clip_rate=None if raw.get("clip_rate") is None else float(raw["clip_rate"]),
         fallback=str(raw.get("fallback") or ""),
+        steering=str(raw.get("steering") or ""),
         updates_per_second=float(raw.get("updates_per_second") or 0.0),
         updates_owed=int(raw.get("updates_owed") or 0),
         transitions=int(raw.get("transitions") or 0),

@@ -28,7 +28,7 @@ from tmrl_ros.session.records import EpisodeRecord
 SAFETY_SILENT_S = 1.0
 RUN_FIELDS = (
     *("phase", "episode", "episodes_total", "success_rate", "wall_minutes", "message"),
-    *("critic", "fallback"),
+    *("critic", "fallback", "steering"),
 )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
 import torch
@@ -12,14 +12,23 @@ from torch import nn
 
 from tmrl_ros.core.config import MethodConfig
 from tmrl_ros.core.types import Float32Array, FloatArray
+from tmrl_ros.data.steering import FULL, Range, probed_scale
 from tmrl_ros.learning.candidates import Workspace
-from tmrl_ros.learning.choosers import NOTHING, Choice, Episode, chooser_for, decoded
+from tmrl_ros.learning.choosers import (
+    NOTHING,
+    Choice,
+    Episode,
+    chooser_for,
+    decoded,
+    unlearned_z,
+)
 from tmrl_ros.learning.methods import Sizes, acting_module
+from tmrl_ros.learning.networks import Actor
 from tmrl_ros.learning.warmup import Exploration, prior
 from tmrl_ros.policies.context import feature_size
 from tmrl_ros.policies.policy import ChunkPolicy
 
-WARMUP, LEARNED, BASE = "warmup", "learned", "base"
+WARMUP, LEARNED, BASE, PROBE = "warmup", "learned", "base", "probe"
 
 
 @dataclass(frozen=True)
@@ -54,7 +63,9 @@ class ActingPolicy:
         self.version = 0
         context = policy.spec.context
         self._sizes = Sizes(feature_size(context), policy.z_size, context.size)
+        self._workspace = workspace
         self._chooser = chooser_for(policy, method, workspace)
+        self._probed = method
         self._learned: nn.Module | None = None
         self._exploration = prior()
         self._mode = BASE
@@ -73,9 +84,17 @@ class ActingPolicy:
             raise ValueError(
                 f"the weights are not those of {self.method.name} for this policy: {error}"
             ) from None
-        self._exploration = Exploration.from_json(json.loads(metadata_json)["exploration"])
+        metadata = json.loads(metadata_json)
+        self._narrow(Range(**metadata.get("steering", {})), module)
+        self._exploration = Exploration.from_json(metadata["exploration"])
         self._learned = module.eval().requires_grad_(False)
         self.version = version
+
+    def _narrow(self, steering: Range, module: nn.Module) -> None:
+        """Keep to the range that probing has left."""
+        narrowed = steering.narrowed(self.method)
+        narrow_actor(module, narrowed, self.policy.z_size)
+        self._chooser = chooser_for(self.policy, narrowed, self._workspace)
 
     def begin_episode(self, *, index: int, seed: int, method: str, deterministic: bool) -> None:
         """Draw what stays the same over an episode: context noise, warm-up timestep, exploration.
@@ -85,8 +104,11 @@ class ActingPolicy:
         """
         self._episode = self._new_episode(seed)
         self._episode.deterministic = deterministic
+        scale = probed_scale(method)
         if method == BASE:
             self._mode = BASE
+        elif scale is not None:
+            self._mode, self._probed = PROBE, Range(scale).narrowed(self.method)
         elif self._learned is None or (index < self.method.warmup_episodes and not deterministic):
             t_context = self._exploration.choose(self._episode.rng)
             self._mode = WARMUP
@@ -125,6 +147,9 @@ class ActingPolicy:
         if self._mode == BASE:
             noise = self._base_noise()
             return decoded(self.policy, context, noise, 0.0, self._episode.eps)
+        if self._mode == PROBE:
+            z = unlearned_z(self.policy, self._probed, self._episode.rng)
+            return decoded(self.policy, context, z, 0.0, self._episode.eps)
         if self._mode == WARMUP or self._learned is None:
             return self._chooser.warm_up(self._episode, context)
         return self._chooser.choose(self._episode, self._learned, context, features)
@@ -135,7 +160,17 @@ class ActingPolicy:
         return self._episode.rng.standard_normal(shape).astype(np.float32)
 
 
-def pack_weights(acting: nn.Module, exploration: Exploration) -> tuple[bytes, str]:
+def narrow_actor(module: nn.Module, method: MethodConfig, z_size: int) -> None:
+    """Give an actor of z, whose first values z is, the bound that its method has now."""
+    if method.judges_noise and isinstance(module, Actor):
+        module.bounds[:z_size] = method.z_bound
+
+
+def pack_weights(
+    acting: nn.Module, exploration: Exploration, steering: Range = FULL
+) -> tuple[bytes, str]:
     """Weights as safetensors and metadata as JSON, for `PolicyParameters`."""
     tensors = {name: value.detach().clone() for name, value in acting.state_dict().items()}
-    return save(tensors), json.dumps({"exploration": exploration.to_json()})
+    return save(tensors), json.dumps(
+        {"exploration": exploration.to_json(), "steering": asdict(steering)}
+    )

@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from tmrl_ros.core.config import MethodConfig
 from tmrl_ros.core.errors import OperatorError
 from tmrl_ros.learning.learner import Learner
 
@@ -76,7 +77,9 @@ def load_checkpoint(folder: Path, learner: Learner) -> dict[str, Any] | None:
         tensors = load_file(folder / values["file"])
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise OperatorError(f"The checkpoint {index} is damaged ({error}): {remedy}.") from None
-    if values["method"] != learner.method.model_dump():
+    # A setting that is younger than the checkpoint had its default then.
+    made_with = {**MethodConfig().model_dump(), **values["method"]}
+    if made_with != learner.method.model_dump():
         raise OperatorError(
             f"The checkpoint {index} was made with other method settings: {remedy}."
         )

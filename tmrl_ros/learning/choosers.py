@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from tmrl_ros.core.config import MethodConfig
 from tmrl_ros.core.types import Float32Array, FloatArray
 from tmrl_ros.data.plans import KEPT_CANDIDATES
-from tmrl_ros.learning.candidates import Candidates, Workspace, draw, edited_along
+from tmrl_ros.learning.candidates import Z_LIMIT, Candidates, Workspace, draw, edited_along
 from tmrl_ros.learning.expo import Editor
 from tmrl_ros.learning.networks import Actor
 from tmrl_ros.policies.policy import ChunkPolicy
@@ -199,14 +199,15 @@ class PaperChooser:
         rng = episode.rng
         z = rng.uniform(-1, 1, self.policy.z_size).astype(np.float32) * self.method.z_bound
         eps = rng.uniform(-1, 1, len(context)).astype(np.float32)
-        return decoded(self.policy, context, z, float(rng.random()), eps)
+        return decoded(self.policy, context, z, self.method.t_max * float(rng.random()), eps)
 
     def choose(
         self, episode: Episode, learned: nn.Module, context: Float32Array, features: Float32Array
     ) -> Choice:
         """What the actor says, or its mode."""
         z, t, eps = _acted(episode, learned, features, 0.0)
-        return decoded(self.policy, context, z, float(t[0] + 1) / 2, eps)
+        t_context = min(float(t[0] + 1) / 2, self.method.t_max)
+        return decoded(self.policy, context, z, t_context, eps)
 
 
 def decoded(
@@ -221,6 +222,18 @@ def small_z(policy: ChunkPolicy, method: MethodConfig, rng: np.random.Generator)
     """Action noise for warm-up."""
     z = method.warmup_z_std * rng.standard_normal(policy.z_size)
     return np.clip(z, -method.z_bound, method.z_bound).astype(np.float32)
+
+
+def unlearned_z(
+    policy: ChunkPolicy, method: MethodConfig, rng: np.random.Generator
+) -> Float32Array:
+    """Action noise as the method draws it before it has learned: all of its range."""
+    if method.judges_noise:
+        z = method.z_bound * rng.uniform(-1, 1, policy.z_size)
+    else:
+        spread = method.candidate_z_std * rng.standard_normal(policy.z_size)
+        z = np.clip(spread, -Z_LIMIT, Z_LIMIT)
+    return z.astype(np.float32)
 
 
 def _acted(

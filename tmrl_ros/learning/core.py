@@ -30,6 +30,7 @@ from tmrl_ros.learning.late import Change, TakenEpisodes
 from tmrl_ros.learning.methods import Sizes, learner_for
 from tmrl_ros.learning.replay import Replay
 from tmrl_ros.learning.seeding import seed_replay, usable
+from tmrl_ros.learning.steering import SteeringRange
 from tmrl_ros.learning.warmup import Counts, count, exploration
 
 
@@ -52,6 +53,7 @@ class Progress:
     successes: int = 0
     version: int = 0
     warmup: Counts = field(default_factory=dict)
+    steering: dict[str, float] | None = None  # decided before the first update, then it stays
 
 
 class LearnerCore:
@@ -79,6 +81,7 @@ class LearnerCore:
         self._queue: deque[AssembledEpisode] = deque()
         self._owed = 0.0
         self._check = ValueCheck()
+        self._range = SteeringRange(method, sizes.z)
         self._seeded = 0  # rows of earlier sessions
         self.seeding = False  # learning from them, before anything else
         self._current: AssembledEpisode | None = None
@@ -118,6 +121,8 @@ class LearnerCore:
         found = 0
         learned: list[AssembledEpisode] = []
         for record in sorted(records, key=lambda item: item.episode_id):
+            if record.ended is not None:
+                self._range.hear(record.ended)
             if record.ended is None or not _may_learn(record.ended):
                 continue
             episode = self._taken.take(assembler_of(record))
@@ -131,6 +136,7 @@ class LearnerCore:
                 self._queue.append(episode)
         if len(learned) == self.progress.episodes:
             self._count_anew(learned)
+        self._range.restore(self.progress.steering, self.learner)
         if extra is None and self._seeded:
             self.seeding = True
             self._owed = self._seeded * self.method.updates_per_decision
@@ -142,6 +148,7 @@ class LearnerCore:
     def on_piece(self, piece: Piece) -> None:
         """Take one message, of a running episode or a late one."""
         if isinstance(piece, Episode):
+            self._range.hear(piece)
             if piece.phase is not Phase.TRAIN or not piece.learn:
                 return
             # What was restored is said again to a learner that was started late.
@@ -184,16 +191,17 @@ class LearnerCore:
         """Do owed updates for about `budget_s` seconds; weights whenever an episode is done."""
         if not self.seeding and self._current is None and not self._begin_next():
             self.updates_per_second = 0.0
-            return None
+            return self._newer() if self._range.follow(self.learner) else None
         if self._warming_up:
             return self._end_episode()
+        if self.progress.steering is None:
+            self.progress.steering = self._range.decide(self.progress.warmup, self.learner)
         self._spend(budget_s)
         if self._owed >= 1:
             return None
         if self.seeding:
             self.seeding = False
-            self.progress.version += 1
-            return self.weights()
+            return self._newer()
         return self._end_episode()
 
     def _spend(self, budget_s: float) -> None:
@@ -220,7 +228,9 @@ class LearnerCore:
 
     def weights(self) -> Weights:
         """What to act with now."""
-        data, metadata = pack_weights(self.learner.acting, exploration(self.progress.warmup))
+        data, metadata = pack_weights(
+            self.learner.acting, exploration(self.progress.warmup), self._range.now
+        )
         return Weights(self.progress.version, self.progress.trained_through, metadata, data)
 
     def save(self) -> Path:
@@ -317,6 +327,9 @@ class LearnerCore:
         self.progress.episodes += 1
         self.progress.successes += _succeeded(episode)
         self.progress.trained_through = episode.episode_id
+        return self._newer()
+
+    def _newer(self) -> Weights:
         self.progress.version += 1
         return self.weights()
 

@@ -41,6 +41,7 @@ from tmrl_ros.nodes.common import EVENTS, LATCHED, RELIABLE, ConfiguredNode, run
 from tmrl_ros.session.collector import Collector
 from tmrl_ros.session.fallback import BASE, notice, rule_of
 from tmrl_ros.session.origin import ORIGIN_FILE, origin
+from tmrl_ros.session.probe import steering_notice
 from tmrl_ros.session.problem import LatestProblem
 from tmrl_ros.session.records import append_record, load_records, of_phase
 from tmrl_ros.session.recover import recover_records
@@ -151,12 +152,14 @@ class Session(ConfiguredNode):
         self._status.phase = PHASE_NAMES[goal.phase]
         self._status.episode = goal.start_index
         whole = next(phase for phase in self._phases if phase.phase is goal.phase)
-        self._status.episodes_total = whole.episodes
+        until = goal.start_index + goal.episodes
+        self._status.episodes_total = until if whole.is_probe else whole.episodes
         self._status.message = ""
         self.get_logger().info(
             f"Phase {self._status.phase}: {goal.episodes} episodes from {goal.start_index} on."
         )
         self._tell_of_fallback(goal)
+        self._tell_of_steering()
         request = RunEpisodes.Goal(
             phase=int(goal.phase),
             episodes=goal.episodes,
@@ -184,6 +187,15 @@ class Session(ConfiguredNode):
             self.get_logger().warning(self._status.fallback)
         elif said:
             self.get_logger().info("What was learned is tried again.")
+
+    def _tell_of_steering(self) -> None:
+        """Say once what of the steering range is destructive."""
+        said, self._status.steering = (
+            self._status.steering,
+            steering_notice(self.config, self._records),
+        )
+        if self._status.steering not in ("", said):
+            self.get_logger().warning(self._status.steering)
 
     def _on_accepted(self, goal: Goal, future: Future) -> None:
         handle = future.result()
@@ -281,6 +293,7 @@ class Session(ConfiguredNode):
         self._problem.on_end(event, time.strftime("%H:%M:%S"))
         append_record(self.session_dir, record, event)
         self._records = load_records(self.session_dir)
+        self._tell_of_steering()
         self._go_on()
 
     def _on_observation(self, data: bytes) -> None:

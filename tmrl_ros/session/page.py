@@ -10,6 +10,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 
 from tmrl_ros.core.config import Config
+from tmrl_ros.session.probe import in_words as size_in_words
 from tmrl_ros.session.problem import in_words
 
 PAGE = """<!DOCTYPE html>
@@ -93,6 +94,15 @@ base policy's {{ item.base_successes }} of {{ item.base_n }}
   if r.peak_memory_mb is not none else "not measured" }}</td></tr>
 <tr><td>messages lost</td><td>{{ lost(r.messages_lost) }}</td></tr>
 </table>
+{% if r.steering %}
+<h2>How far the policy may be steered</h2>
+<p>Success before anything was learned, under noise and context timesteps that were held. Against
+{{ interval(r.success_before) }} with the base policy. {{ r.steering_notice }}</p>
+<table>
+{% for item in r.steering %}<tr><td>{{ size_in_words(item.kind, item.level) }}</td>
+<td>{{ item.successes }} of {{ item.n }}: {{ item.verdict }}</td></tr>
+{% endfor %}</table>
+{% endif %}
 {% if r.trimmed %}
 <h2>Episodes that were cut</h2>
 <p>Learned from up to there alone (trims.jsonl); their bags are whole.</p>
@@ -143,6 +153,7 @@ def render_page(report: Mapping[str, Any], config: Config, plots: Mapping[str, P
         lost=_lost,
         ms=_ms,
         in_words=in_words,
+        size_in_words=size_in_words,
     )
 
 

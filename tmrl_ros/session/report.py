@@ -19,6 +19,7 @@ from tmrl_ros.session.fallback import rule_of
 from tmrl_ros.session.origin import ORIGIN_FILE, origin
 from tmrl_ros.session.page import render_page
 from tmrl_ros.session.plots import draw_plots
+from tmrl_ros.session.probe import steering_notice, steering_rows
 from tmrl_ros.session.records import (
     EpisodeRecord,
     load_records,
@@ -31,7 +32,7 @@ from tmrl_ros.session.status import STATUS_FILE, read_json, wall_seconds_before
 from tmrl_ros.session.trust import critic, fallback_rows
 
 CONFIG_FILE, MEMORY_FILE = "config.yaml", "memory.json"
-TRAIN, BEFORE, AFTER = "train", "evaluate_before", "evaluate_after"
+TRAIN, BEFORE, AFTER, PROBE = "train", "evaluate_before", "evaluate_after", "other"
 
 
 def build_report(session_dir: Path) -> dict[str, Any]:
@@ -83,6 +84,7 @@ def figures(config: Config, records: Sequence[EpisodeRecord], folder: Path) -> d
         "episodes": len(training),
         "robot_minutes": robot_seconds(records, TRAIN) / 60.0,
         "robot_minutes_resets": sum(r.reset_seconds for r in records if r.phase == TRAIN) / 60.0,
+        "robot_minutes_probe": robot_seconds(records, PROBE) / 60.0,
         "robot_minutes_evaluation": robot_seconds(records, BEFORE, AFTER) / 60.0,
         "wall_minutes": wall_seconds_before(folder, records) / 60.0,
         "decisions": sum(record.decisions for record in counted),
@@ -90,6 +92,8 @@ def figures(config: Config, records: Sequence[EpisodeRecord], folder: Path) -> d
         "clip_rate": clipped / sent if sent else None,
         "critic": critic(training[-1].learner if training else {}),
         "fallbacks": fallback_rows(rule_of(config), valid),
+        "steering": steering_rows(valid),
+        "steering_notice": steering_notice(config, valid),
         "latency_ms": latency([value for record in records for value in record.latency_ms]),
         "aborted": [
             {

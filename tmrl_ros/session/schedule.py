@@ -9,6 +9,7 @@ from typing import Literal
 from tmrl_ros.core.config import Config
 from tmrl_ros.core.types import Phase
 from tmrl_ros.session.fallback import BASE, Rule, next_block, rule_of
+from tmrl_ros.session.probe import next_probe
 from tmrl_ros.session.records import EpisodeRecord, of_phase, robot_seconds, still_valid
 from tmrl_ros.session.runner import Goal
 from tmrl_ros.session.seeds import PHASE_NAMES
@@ -21,7 +22,8 @@ Kind = Literal["finetune", "deploy", "collect"]
 class PhasePlan:
     """One phase: `episodes` in all, within `max_robot_seconds` (0 = no limit).
 
-    With `fallback` the base policy acts where what was learned is significantly worse.
+    With `fallback` the base policy acts where what was learned is significantly worse. A probe has
+    at most `episodes` of every size of noise.
     """
 
     phase: Phase
@@ -33,6 +35,7 @@ class PhasePlan:
     stop_window: int = 0
     stop_success_rate: float = 1.0
     fallback: Rule | None = None
+    is_probe: bool = False
 
     @property
     def name(self) -> str:
@@ -67,10 +70,19 @@ def plan(config: Config, kind: Kind = "finetune") -> list[PhasePlan]:
         )
         phases = [
             PhasePlan(Phase.EVALUATE_BEFORE, count, "base", False, True),
+            _probe(config),
             train,
             PhasePlan(Phase.EVALUATE_AFTER, count, method, False, True),
         ]
     return [phase for phase in phases if phase.episodes > 0]
+
+
+def _probe(config: Config) -> PhasePlan:
+    """The probe of the steering range, which comes before anything is learned."""
+    session, method = config.session, config.method
+    trains = method.learns and session.train_episodes > 0 and not session.replay_from
+    episodes = session.probe_episodes if trains and session.evaluation_episodes else 0
+    return PhasePlan(Phase.OTHER, episodes, method.name, False, False, is_probe=True)
 
 
 def next_goal(
@@ -82,6 +94,18 @@ def next_goal(
     """
     records = still_valid(records)
     for phase in phases:
+        if phase.is_probe:
+            if (probe := next_probe(phase.episodes, records)) is None:
+                continue
+            return Goal(
+                phase=phase.phase,
+                episodes=probe.episodes,
+                start_index=probe.start_index,
+                seed=seed,
+                method=probe.method,
+                learn=False,
+                deterministic=False,
+            )
         done = of_phase(records, phase.name)
         used_s = robot_seconds(records, phase.name)
         window = phase.stop_window

@@ -31,6 +31,7 @@ class Status:
         messages_lost: Messages lost by node, as far as known.
         problem: The latest stop or aborted episode in words, and the time of day (`at`).
         fallback: Why the base policy acts in training, "" while it does not.
+        steering: What of the steering range is destructive, "" if nothing is known to be.
     """
 
     phase: str = ""
@@ -45,6 +46,7 @@ class Status:
     messages_lost: Mapping[str, int] = field(default_factory=dict)
     problem: Mapping[str, str] = field(default_factory=dict)
     fallback: str = ""
+    steering: str = ""
     message: str = ""
     done: bool = False
 
@@ -69,6 +71,7 @@ class Status:
                 "critic": critic(self.learner),
                 "clip_rate": clip_rate(records, self.phase),
                 "fallback": self.fallback,
+                "steering": self.steering,
                 "safety": dict(self.safety),
                 "messages_lost": dict(self.messages_lost),
                 "aborted": sum(record.aborted for record in records),

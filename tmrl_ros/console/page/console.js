@@ -39,7 +39,7 @@
     showMinutes("wall", state.wall_minutes);
     showClips(state.clipped);
     showCritics(state.run.critic || {});
-    set("notice", state.run.fallback || "");
+    set("notice", [state.run.fallback, state.run.steering].filter(Boolean).join(" "));
     showNodes(state);
     makeCameras(state.cameras);
     if (state.log_version !== logVersion) loadLog(state.log_version);
