@@ -89,7 +89,8 @@ def test_the_table_says_what_was_tried_and_what_cannot_be_told():
     log = measured(80) + probed(("probe_z_1", [0] * 5), ("probe_z_0.5", [1] * 5))
     log += warmup({0.0: [1] * 10, 0.5: [0], 1.0: [0] * 5})
     rows = [
-        (r["kind"], r["level"], r["successes"], r["n"], r["verdict"]) for r in steering_rows(log)
+        (r["kind"], r["level"], r["successes"], r["n"], r["verdict"])
+        for r in steering_rows(CONFIG, log)
     ]
     assert rows == [
         ("z", 1.0, 0, 5, "destructive"),
@@ -120,7 +121,7 @@ def test_what_was_learned_later_is_no_warmup():
     later = [record(Phase.TRAIN, i, False, "tmrl", t_context=[1.0], parameters_version=3)
              for i in range(30)]  # fmt: skip
     by_base = [record(Phase.TRAIN, 30, False, "base", t_context=[0.0])]
-    assert steering_rows(measured(80) + later + by_base) == []
+    assert steering_rows(CONFIG, measured(80) + later + by_base) == []
 
 
 def test_a_replay_that_has_begun_elsewhere_is_learned_from_without_a_probe(tmp_path):

@@ -44,7 +44,7 @@ def next_probe(most: int, records: Sequence[EpisodeRecord]) -> Probe | None:
     """
     if any(record.phase == "train" for record in records):
         return None
-    evidence = evidence_of(records)
+    evidence = evidence_of(records, 0)
     needed = episodes_to_tell(evidence.base, most)
     if needed is None:
         return None
@@ -58,10 +58,11 @@ def next_probe(most: int, records: Sequence[EpisodeRecord]) -> Probe | None:
     return None
 
 
-def evidence_of(records: Sequence[EpisodeRecord]) -> Evidence:
+def evidence_of(records: Sequence[EpisodeRecord], warmup_episodes: int) -> Evidence:
     """What the log shows."""
     probes = [(probed_scale(r.method), r.success) for r in of_phase(records, PHASE)]
-    warmup = [r for r in of_phase(records, "train") if _is_warmup(r)]
+    training = of_phase(records, "train")
+    warmup = [r for r in training if r.index < warmup_episodes and _is_warmup(r)]
     return Evidence(
         count([r.success for r in of_phase(records, "evaluate_before")]),
         {scale: count([ok for s, ok in probes if s == scale]) for scale in Z_SCALES},
@@ -69,7 +70,7 @@ def evidence_of(records: Sequence[EpisodeRecord]) -> Evidence:
     )
 
 
-def steering_rows(records: Sequence[EpisodeRecord]) -> list[dict[str, Any]]:
+def steering_rows(config: Config, records: Sequence[EpisodeRecord]) -> list[dict[str, Any]]:
     """The table of a report: every size that was tried."""
     return [
         {
@@ -80,7 +81,7 @@ def steering_rows(records: Sequence[EpisodeRecord]) -> list[dict[str, Any]]:
             "p_value": trial.p_value if trial.base[1] else None,
             "verdict": _verdict(trial),
         }
-        for trial in evidence_of(records).trials()
+        for trial in evidence_of(records, config.method.warmup_episodes).trials()
     ]
 
 
@@ -89,7 +90,7 @@ def steering_notice(config: Config, records: Sequence[EpisodeRecord]) -> str:
 
     Warm-up is judged as a whole, when it is over.
     """
-    evidence = evidence_of(records)
+    evidence = evidence_of(records, config.method.warmup_episodes)
     if len(of_phase(records, "train")) < config.method.warmup_episodes:
         evidence.t = {}
     bad = [trial for trial in evidence.trials() if trial.destructive]

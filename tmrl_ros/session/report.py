@@ -92,7 +92,7 @@ def figures(config: Config, records: Sequence[EpisodeRecord], folder: Path) -> d
         "clip_rate": clipped / sent if sent else None,
         "critic": critic(training[-1].learner if training else {}),
         "fallbacks": fallback_rows(rule_of(config), valid),
-        "steering": steering_rows(valid),
+        "steering": steering_rows(config, valid),
         "steering_notice": steering_notice(config, valid),
         "latency_ms": latency([value for record in records for value in record.latency_ms]),
         "aborted": [
