@@ -41,6 +41,10 @@ METHODS = {
     "dsrl": ["method=dsrl"],
     "tmrl_paper": ["method=tmrl_paper"],
     "tmrl_paper, 128 hidden": ["method=tmrl_paper", "method.hidden=128"],
+    "rlpd": ["method=rlpd"],
+    "rlpd, 20 demonstrations": ["method=rlpd", "method.warmup_episodes=0"],
+    "vgps": ["method=vgps"],
+    "dsrl, best of 16": ["method=dsrl", "method.rerank_samples=16"],
     "tmrl, scenes in place": ["method.shift_m=0"],
     "tmrl, no edits": ["method.edit_m=0"],
     "tmrl, 16 candidates": ["method.candidates=16"],
@@ -49,6 +53,7 @@ METHODS = {
     "tmrl, 2 critics": ["method.critics=2"],
     "tmrl, half successes": ["method.success_fraction=0.5"],
 }
+DEMONSTRATIONS = {"rlpd, 20 demonstrations": 20}
 WINDOW = 20
 RESAMPLES = 2000
 
@@ -65,6 +70,7 @@ def trial(task: str, method: str, seed: int, episodes: int, evaluations: int) ->
     prepare_torch(1)
     config = load_config([*TASKS[task], f"session.seed={seed}", *METHODS[method]])
     run = Trial(Rig(config), ChunkPolicy(*load_bundle(config.task.bundle)))
+    run.begin_with_demonstrations(DEMONSTRATIONS.get(method, 0))
     before = run.evaluate(evaluations, "base")
     minutes: list[float] = []
     started = time.monotonic()

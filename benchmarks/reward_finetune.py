@@ -13,61 +13,17 @@ import argparse
 import json
 import subprocess
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tmrl_ros.core import topics
-from tmrl_ros.core.types import EpisodeOutcome, EpisodeState
-from tmrl_ros.data import decode
 from tmrl_ros.data.bag_reader import bag_folders, is_label
-from tmrl_ros.data.bag_stream import BagStream, is_topic
+from tmrl_ros.data.truth import Checked, check
 from tmrl_ros.session.statistics import wilson
 
 ROOT = Path(__file__).resolve().parents[1]
 OUT = ROOT / "docs" / "benchmarks" / "reward_finetune.json"
 REWARDS = ("simulator", "learned")
-NEIGHBOUR_NS = 400_000_000  # one decision: what passes the line between two pictures is no mistake
-
-
-@dataclass(frozen=True)
-class Checked:
-    """One episode: how it ended, and whether the object was really lifted.
-
-    `really` is whether the truth said so at any moment of it, `then` whether it said so within one
-    decision of its end.
-    """
-
-    episode_id: str
-    success: bool
-    really: bool
-    then: bool
-
-
-def check(bag: Path) -> Checked | None:
-    """Compare an episode's end with the truth in its bag; None for an aborted one."""
-    ended, truths, running_ns = None, [], 0
-    for message in BagStream(bag, [topics.EPISODE, topics.GROUND_TRUTH]):
-        if is_topic(message.topic, topics.EPISODE):
-            event = decode.episode(message.decode())
-            if event.state is EpisodeState.RUNNING:
-                running_ns, truths = event.stamp_ns, []
-            if event.state is EpisodeState.ENDED and ended is None:
-                ended = event
-        elif running_ns and ended is None:
-            truth = message.decode()
-            stamp = truth.header.stamp
-            truths.append((stamp.sec * 10**9 + stamp.nanosec, bool(truth.success)))
-    if ended is None or ended.outcome is EpisodeOutcome.ABORTED:
-        return None
-    during = [(stamp, yes) for stamp, yes in truths if stamp >= running_ns]
-    last_ns = max((stamp for stamp, _ in during), default=0)
-    return Checked(
-        ended.episode_id,
-        ended.outcome is EpisodeOutcome.SUCCESS,
-        any(yes for _, yes in during),
-        any(yes for stamp, yes in during if stamp >= last_ns - NEIGHBOUR_NS),
-    )
 
 
 def run(task: str, reward: str, seed: int, folder: Path, extra: list[str]) -> dict[str, Any]:

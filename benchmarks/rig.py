@@ -37,6 +37,7 @@ from tmrl_ros.data.bag_reader import Piece
 from tmrl_ros.data.dataset import Demonstration, Trajectory
 from tmrl_ros.learning.acting import ActingPolicy
 from tmrl_ros.learning.core import LearnerCore
+from tmrl_ros.learning.demonstrated import Cutter
 from tmrl_ros.learning.methods import Sizes
 from tmrl_ros.perception.perceiver import Perceiver
 from tmrl_ros.perception.synchroniser import Bundle, Frame
@@ -51,6 +52,8 @@ from tmrl_ros.sim.tasks import RegionName
 
 OBJECT_NOISE_M = 0.002
 """Standard deviation of object positions when no pictures are taken, about what perception has."""
+
+DEMONSTRATION_SEED = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -353,13 +356,33 @@ class Trial:
         method = rig.config.method
         context = policy.spec.context
         sizes = Sizes(feature_size(context), policy.z_size, context.size)
-        folder = Path(tempfile.gettempdir())
+        folder = Path(tempfile.mkdtemp())
         self.core = LearnerCore(method, sizes, rig.config.session.seed, folder)
         safety = rig.config.safety
         workspace = np.array(safety.workspace_min_m), np.array(safety.workspace_max_m)
-        self.actor = ActingPolicy(policy, method, workspace)
+        row_m = safety.max_speed_mps / rig.config.robot.control_rate_hz
+        self.actor = ActingPolicy(policy, method, workspace, row_m=row_m)
         self.robot_seconds = 0.0
         self.outcomes: list[bool] = []
+
+    def begin_with_demonstrations(self, count: int) -> None:
+        """Let the scripted expert demonstrate today's task, and learn from that first."""
+        config, found = self.rig.config, 0
+        cutter = Cutter(
+            self.actor.policy.spec, config.task.prompt, config.robot.gripper_max_width_m
+        )
+        seed = DEMONSTRATION_SEED + 1000 * config.session.seed
+        while found < count:
+            seed += 1
+            shown = self.rig.demonstrate(seed, config.task.prompt, config.task.wanted_object)
+            if shown is not None:
+                shown = replace(shown, episode_id=f"collect_{found:06d}")
+                self.core.seed_rows("demonstrations", cutter.rows(shown))
+                found += 1
+        if count:
+            self.core.restore([])
+            while self.core.seeding:
+                self.core.work(math.inf)
 
     def evaluate(self, episodes: int, method: str = "tmrl") -> float:
         """Success rate of the deterministic actor (or base policy) on the evaluation starts."""

@@ -9,7 +9,7 @@ from episode_events import event
 from rclpy.serialization import serialize_message
 from std_msgs.msg import Header
 
-from tmrl_msgs.msg import Observation, PolicyParameters
+from tmrl_msgs.msg import GroundTruth, Observation, PolicyParameters
 from tmrl_ros.core.types import (
     Chunk,
     ChunkResult,
@@ -41,6 +41,7 @@ REWARD = Topic("/reward", "tmrl_msgs/msg/RewardEstimate")
 OBSERVATION = Topic("/observation", "tmrl_msgs/msg/Observation")
 ROBOT_STATE = Topic("/robot/state", "tmrl_msgs/msg/RobotState")
 ROBOT_TARGET = Topic("/robot/target", "tmrl_msgs/msg/RobotTarget")
+TRUTH = Topic("/sim/ground_truth", "tmrl_msgs/msg/GroundTruth")
 PARAMETERS = Topic("/policy/parameters", "tmrl_msgs/msg/PolicyParameters", latched=True)
 
 
@@ -191,7 +192,7 @@ def stamp_of(decision: int) -> int:
 def message(piece: object) -> object:
     """The ROS message of a core value."""
     match piece:
-        case Observation() | PolicyParameters():
+        case GroundTruth() | Observation() | PolicyParameters():
             return piece
         case Chunk():
             return convert.chunk_to_msg(piece)
@@ -216,6 +217,7 @@ def topic_of(piece: object) -> Topic:
         Episode: EPISODE,
         RobotSample: ROBOT_STATE,
         Target: ROBOT_TARGET,
+        GroundTruth: TRUTH,
         Observation: OBSERVATION,
         PolicyParameters: PARAMETERS,
     }

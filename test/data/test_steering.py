@@ -74,12 +74,18 @@ def test_more_success_never_narrows_the_range(base, full, half):
         assert better.z_scale >= before.z_scale
 
 
-def test_the_method_is_narrowed_as_a_whole_and_otherwise_left_as_it_is():
-    method = MethodConfig(t_max=0.8)
+@pytest.mark.parametrize("name", ["dsrl", "tmrl_paper"])
+def test_a_method_whose_actor_steers_is_narrowed(name):
+    method = MethodConfig(name=name, t_max=0.8)
     narrow = Range(0.5, 0.9).narrowed(method)
-    assert (narrow.z_bound, narrow.candidate_z_std, narrow.warmup_z_std) == (0.75, 0.4, 0.25)
-    assert narrow.t_max == 0.8
+    assert (narrow.z_bound, narrow.t_max) == (0.75, 0.8)
     assert FULL.narrowed(method) == method
+
+
+@pytest.mark.parametrize("name", ["tmrl", "expo", "rlpd", "base"])
+def test_a_method_whose_critics_choose_or_that_has_no_noise_is_left_as_it_is(name):
+    method = MethodConfig(name=name)
+    assert Range(0.25, 0.0).narrowed(method) is method
 
 
 @pytest.mark.parametrize("scale", Z_SCALES)

@@ -487,7 +487,7 @@ def test_restarted_manager_gets_the_rest_of_the_job(stage, tmp_path, start_sessi
 TRUST = (
     *("session.evaluation_episodes=6", "session.train_episodes=16", "task.max_decisions=2"),
     *("session.fallback_window=6", "session.fallback_every=3", "session.fallback_episodes=4"),
-    "method.warmup_episodes=0",
+    *("method=dsrl", "method.warmup_episodes=0"),
 )
 
 
@@ -513,14 +513,14 @@ def test_a_base_policy_that_is_better_is_probed_first_and_takes_over(
 
     before = [("evaluate_before", "base")] * 6
     probes = [("other", "probe_z_1")] * 5 + [("other", "probe_z_0.5")] * 5
-    training = [("train", name) for name in ["tmrl"] * 6 + ["base"] * 4 + ["tmrl"] * 6]
-    assert acts() == before + probes + training + [("evaluate_after", "tmrl")] * 6
+    training = [("train", name) for name in ["dsrl"] * 6 + ["base"] * 4 + ["dsrl"] * 6]
+    assert acts() == before + probes + training + [("evaluate_after", "dsrl")] * 6
     learned = {e.episode_id for e in show.ended if e.learn and e.outcome != ABORTED}
     assert learned == {f"train_{index:06d}" for index in range(16)}
 
     report = json.loads((tmp_path / "report.json").read_text())
     (fallback,) = report["fallbacks"]
     assert (fallback["from_episode"], fallback["episodes"]) == (7, 4)
-    assert "noise is kept to 50% of its size" in report["steering_notice"]
+    assert "noise is kept to 50% of its range" in report["steering_notice"]
     assert [row["verdict"] for row in report["steering"]] == ["destructive", "no harm shown"]
     assert "What was learned is tried again." in text

@@ -17,7 +17,7 @@ from tmrl_ros.learning.replay import Replay
 
 SIZES = Sizes(features=10, z=2, context=7)
 METHOD = MethodConfig(hidden=32, critics=2, batch_size=64)
-methods = pytest.mark.parametrize("name", ["tmrl", "expo", "dsrl", "tmrl_paper"])
+methods = pytest.mark.parametrize("name", ["tmrl", "expo", "dsrl", "tmrl_paper", "rlpd", "vgps"])
 
 
 def make(name: str, seed: int = 3) -> Learner:

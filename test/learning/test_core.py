@@ -135,7 +135,7 @@ def test_a_session_of_another_policy_is_refused_by_name(make):
         make().seed("monday", [record_of(pieces)])
 
 
-@pytest.mark.parametrize("name", ["tmrl", "expo", "dsrl", "tmrl_paper"])
+@pytest.mark.parametrize("name", ["tmrl", "expo", "dsrl", "tmrl_paper", "rlpd", "vgps"])
 def test_what_critics_expect_is_compared_with_what_came(make, name):
     core = make(name=name, updates_per_decision=1, warmup_episodes=1, critics=2)
     for number, result in enumerate((EpisodeOutcome.TIMEOUT, EpisodeOutcome.SUCCESS)):

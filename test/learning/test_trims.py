@@ -39,12 +39,12 @@ def test_rows_after_the_cut_leave_and_the_last_one_kept_gets_the_outcome(make):
     core.trim(NAME, cut(2, SUCCESS))
     assert rows(core) == [(0.0, 0.0), (1.0, 1.0)]
     assert (core.replay.successes(), core.progress.successes) == (2, 1)
-    assert core.progress.warmup["0.25"] == [1.0, 0.0]
+    assert core.progress.warmup["0"] == [1.0, 0.0]
     core.trim(NAME, cut(1, FAILURE))
     assert rows(core) == [(0.0, 1.0)] and core.progress.successes == 0
     core.trim(NAME, None)
     assert rows(core) == whole and core.replay.size == ROWS
-    assert core.progress.warmup["0.25"] == [0.0, 1.0]
+    assert core.progress.warmup["0"] == [0.0, 1.0]
 
 
 def test_without_an_outcome_the_last_row_ends_as_the_episode_did(make):

@@ -3,12 +3,14 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import recorded
 
 from tmrl_ros.core.types import Chunk, Episode, EpisodeOutcome, Outcome, Reward
 from tmrl_ros.data.bag_reader import EpisodeRecord
 
 ROWS = 3
+NO_EDIT = np.zeros(3, np.float32)
 
 
 def pieces_of(episode_id="train_000000", result=EpisodeOutcome.TIMEOUT, *, lost=()):
@@ -16,7 +18,7 @@ def pieces_of(episode_id="train_000000", result=EpisodeOutcome.TIMEOUT, *, lost=
     told = []
     for piece in recorded.episode(episode_id, decisions=ROWS, result=result):
         if isinstance(piece, Chunk):
-            piece = replace(piece, parameters_version=0)
+            piece = replace(piece, parameters_version=0, t_context=0.0, edit=NO_EDIT)
         if isinstance(piece, Reward) and piece.decision in lost:
             continue
         if isinstance(piece, Episode | Chunk | Outcome | Reward):

@@ -5,48 +5,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
+from small_bundle import make_bundle
 
 from tmrl_ros.core.errors import BundleError
 from tmrl_ros.core.load import load_config
 from tmrl_ros.policies.bundle import (
-    ActionSpec,
-    ContextSmoothing,
-    NetworkSpec,
-    ObservationSpec,
-    PolicySpec,
-    TrainingRecord,
     check_bundle,
     load_bundle,
-    save_bundle,
 )
-from tmrl_ros.policies.flow import FlowPolicy
 from tmrl_ros.policies.policy import ChunkPolicy
-
-
-def make_bundle(folder: Path, **action: object) -> PolicySpec:
-    """A small untrained policy for the lift task."""
-    values = {"frame": "panda_link0", "rate_hz": 20.0, "horizon": 8, "execute_steps": 8}
-    spec = PolicySpec(
-        action=ActionSpec(**{**values, "mean": [[0.0] * 4] * 8, "std": [[1.0] * 4] * 8, **action}),
-        observation=ObservationSpec(objects=["red"], prompt_size=0, mean=[0.0] * 7, std=[1.0] * 7),
-        smoothing=ContextSmoothing(smoothed=["objects"]),
-        network=NetworkSpec(width=32, blocks=1, context_hidden=32, flow_steps=4),
-        training=TrainingRecord(
-            command="",
-            task="lift",
-            demonstrations=0,
-            samples=0,
-            iterations=0,
-            seed=0,
-            data_sha256="",
-            prompts=[],
-        ),
-        weights_sha256="",
-    )
-    torch.manual_seed(0)
-    policy = FlowPolicy(spec.flow_size, torch.from_numpy(spec.context.smoothed_mask()))
-    return save_bundle(folder, spec, policy)
 
 
 def test_a_bundle_acts_the_same_after_a_round_trip(tmp_path: Path) -> None:
@@ -108,12 +75,3 @@ def test_an_action_spec_that_does_not_match_the_robot_is_refused(
     make_bundle(tmp_path, **action)
     with pytest.raises(BundleError, match=sentence):
         check_bundle(tmp_path, load_config(["task=lift"]))
-
-
-def test_capabilities_are_compared_with_the_method(tmp_path: Path) -> None:
-    spec = make_bundle(tmp_path)
-    content = spec.model_copy(update={"capabilities": ["action_noise"]}).model_dump()
-    (tmp_path / "policy.json").write_text(json.dumps(content))
-    with pytest.raises(BundleError, match="needs a policy that takes .*context_timestep"):
-        check_bundle(tmp_path, load_config(["task=lift"]))
-    assert check_bundle(tmp_path, load_config(["task=lift", "method=base"]))

@@ -1,16 +1,18 @@
 """The base policy takes over where training is significantly worse, and only there."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from tmrl_ros.core.load import load_config
 from tmrl_ros.core.types import Phase
-from tmrl_ros.session.fallback import BASE, Rule, fallbacks, next_block, notice, rule_of
+from tmrl_ros.session.fallback import BASE, Next, Rule, fallbacks, next_block, notice, rule_of
 from tmrl_ros.session.records import EpisodeRecord
 from tmrl_ros.session.schedule import next_goal, plan
 from tmrl_ros.session.seeds import PHASE_NAMES, episode_id
 
-RULE = Rule(warmup=20, window=40, every=10, episodes=20, looks=18)
+RULE = Rule(method="tmrl", warmup=20, window=40, every=10, episodes=20, looks=18)
 EPISODES = 200
 
 
@@ -77,7 +79,7 @@ def test_a_base_policy_that_hardly_succeeds_or_was_not_measured_never_acts(base)
 
 
 def test_it_can_be_turned_off():
-    off = Rule(warmup=20, window=0, every=10, episodes=20, looks=18)
+    off = replace(RULE, window=0)
     log, goals = run(measured(100), lambda *_: False, off)
     assert (acted_by_base(log), goals) == ([], 1)
 
@@ -105,6 +107,15 @@ def test_it_sees_what_is_much_worse(base_rate, rate):
         log, _ = run(base, lambda index, by_base, o=outcomes: by_base or bool(o[index]))
         fell += bool(acted_by_base(log))
     assert fell >= 0.95 * runs
+
+
+def test_another_method_begins_with_a_clean_slate():
+    failed = [record(Phase.TRAIN, i, False) for i in range(30)]
+    assert next_block(RULE, measured(80) + failed, 170).by_base
+    switched = replace(RULE, method="expo")
+    assert next_block(switched, measured(80) + failed, 170) == Next(False, 10)
+    more = [record(Phase.TRAIN, 30 + i, False, "expo") for i in range(10)]
+    assert next_block(switched, measured(80) + failed + more, 160).by_base
 
 
 def test_an_interrupted_session_decides_the_same():

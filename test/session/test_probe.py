@@ -9,7 +9,7 @@ from tmrl_ros.session.records import EpisodeRecord
 from tmrl_ros.session.schedule import next_goal, plan
 from tmrl_ros.session.seeds import PHASE_NAMES, episode_id
 
-CONFIG = load_config(["task=lift"])
+CONFIG = load_config(["task=lift", "method=tmrl_paper", "method.warmup_episodes=20"])
 
 
 def record(phase, index, success, method, **more):
@@ -76,12 +76,14 @@ def test_the_schedule_probes_between_evaluation_and_training():
     "override",
     [
         "method=base",
+        "method=tmrl",
+        "method=rlpd",
         "session.probe_episodes=0",
         "session.evaluation_episodes=0",
     ],
 )
 def test_it_is_left_out_where_it_makes_no_sense(override):
-    phases = plan(load_config(["task=lift", override]))
+    phases = plan(load_config(["task=lift", "method=dsrl", override]))
     assert Phase.OTHER not in [phase.phase for phase in phases]
 
 
@@ -105,16 +107,25 @@ def test_the_notice_names_what_is_destructive_and_what_is_done_about_it():
     assert steering_notice(CONFIG, measured(80)) == ""
     log = measured(80) + probed(("probe_z_1", [0] * 5), ("probe_z_0.5", [1] * 5))
     text = steering_notice(CONFIG, log)
-    assert "noise held over a chunk at 100% of its size: 0 of 5" in text and "80 of 100" in text
-    assert "noise is kept to 50% of its size" in text
+    assert "noise held over a chunk, from 100% of its range: 0 of 5" in text and "80 of 100" in text
+    assert "noise is kept to 50% of its range" in text
     assert "timestep" not in steering_notice(CONFIG, log + warmup({1.0: [0] * 5}))
     done = warmup({0.0: [1] * 15, 1.0: [0] * 5})
     assert "and the context timestep to at most 0.5" in steering_notice(CONFIG, log + done)
 
 
+def test_where_critics_choose_nothing_is_narrowed_and_the_notice_says_so():
+    log = measured(80) + warmup({0.0: [0] * 10, 0.5: [1] * 10})
+    text = steering_notice(load_config(["task=lift"]), log)
+    assert "small noise held over a chunk, context timestep 0 all episode long: 0 of 10" in text
+    assert "the range stays" in text
+
+
 def test_a_policy_that_no_size_suits_is_named():
     sizes = [(name, [0] * 5) for name in ("probe_z_1", "probe_z_0.5", "probe_z_0.25")]
-    assert "pre-trained anew" in steering_notice(CONFIG, measured(80) + probed(*sizes))
+    assert "at any size: take another method" in steering_notice(
+        CONFIG, measured(80) + probed(*sizes)
+    )
 
 
 def test_what_was_learned_later_is_no_warmup():
@@ -126,5 +137,5 @@ def test_what_was_learned_later_is_no_warmup():
 
 def test_a_replay_that_has_begun_elsewhere_is_learned_from_without_a_probe(tmp_path):
     (tmp_path / "episodes").mkdir()
-    phases = plan(load_config(["task=lift", f"session.replay_from={tmp_path}"]))
+    phases = plan(load_config(["task=lift", "method=dsrl", f"session.replay_from={tmp_path}"]))
     assert Phase.OTHER not in [phase.phase for phase in phases]

@@ -3,11 +3,16 @@ import random
 
 import pytest
 from episode_events import event
+from recorded import item
 
+from tmrl_msgs.msg import GroundTruth
 from tmrl_ros.core.errors import ConfigurationError
 from tmrl_ros.core.load import load_config, write_config
 from tmrl_ros.core.types import EpisodeOutcome, EpisodeState, Phase, Reward
+from tmrl_ros.data.bag_metadata import offered_qos
+from tmrl_ros.data.bag_writer import BagWriter
 from tmrl_ros.data.reward_sidecar import Sidecar, choose, write_sidecar
+from tmrl_ros.nodes.convert import header
 from tmrl_ros.session.origin import command
 from tmrl_ros.session.records import EpisodeRecord, append_record, load_records, of_phase
 from tmrl_ros.session.report import build_report
@@ -121,6 +126,60 @@ def test_a_session_that_was_judged_again_is_reported_as_it_counts_now(session):
     report = build_report(session)
     assert report["success_after"]["rate"] == 1.0 and report["relabelled"] is None
     assert "judged again" not in (session / "report.html").read_text()
+
+
+def write_bag(folder, name, outcome, done_at=()):
+    """A bag of ten moments, 0.1 s apart, of which the truth calls some a success."""
+    writer = BagWriter(folder / "episodes" / name, custom={}, compress=True)
+    running = event(name, EpisodeState.RUNNING, stamp_ns=0)
+    moments = [
+        GroundTruth(header=header(k * 100_000_000), success=k in done_at) for k in range(1, 11)
+    ]
+    for piece in (running, *moments, event(name, EpisodeState.ENDED, outcome)):
+        topic, data, stamp_ns, *_ = item(piece)
+        qos = offered_qos(reliable=True, latched=topic.latched, depth=1)
+        writer.write(topic.name, topic.type_name, data, stamp_ns, qos=qos)
+    writer.close({})
+
+
+def test_evaluations_that_a_model_judged_are_reported_by_the_truth(session):
+    config = load_config(["task=lift", "reward=learned", f"session.dir={session}"])
+    write_config(config, session / "config.yaml")
+    names = [episode_id(Phase.EVALUATE_AFTER, k) for k in range(4)]
+    success, timeout = EpisodeOutcome.SUCCESS, EpisodeOutcome.TIMEOUT
+    write_bag(session, names[0], success, done_at=[10])
+    write_bag(session, names[1], success)
+    write_bag(session, names[2], success, done_at=[2])  # dropped long before the end
+    write(session, Phase.EVALUATE_AFTER, 3, success, labelled_by="ada")
+    write_bag(session, names[3], success)
+    missed = episode_id(Phase.EVALUATE_BEFORE, 9)
+    write_bag(session, missed, timeout, done_at=[4, 5])
+    trained = episode_id(Phase.TRAIN, 29)
+    write_bag(session, trained, success)
+    report = build_report(session)
+    assert report["success_after"]["rate"] == 0.9, "one was none, and a person's word stays"
+    assert report["success_before"]["rate"] == 0.3
+    assert report["evaluation"] == {
+        "judged_by": "simulator's truth",
+        "said_by": "learned",
+        "said_before": report["evaluation"]["said_before"],
+        "said_after": report["evaluation"]["said_after"],
+        "checked": 4,
+        "false_successes": 2,
+        "missed_successes": 1,
+    }
+    assert report["evaluation"]["said_before"]["rate"] == 0.2
+    assert report["evaluation"]["said_after"]["rate"] == 1.0
+    assert report["success_training"] == build_report_of_simulator(session)["success_training"]
+
+
+def build_report_of_simulator(session):
+    config = load_config(["task=lift", "reward=simulator", f"session.dir={session}"])
+    write_config(config, session / "config.yaml")
+    report = build_report(session)
+    assert report["evaluation"] == {"judged_by": "simulator"}
+    assert (report["success_before"]["rate"], report["success_after"]["rate"]) == (0.2, 1.0)
+    return report
 
 
 def test_page_holds_its_pictures_and_names_the_hardware_stop_first(session):

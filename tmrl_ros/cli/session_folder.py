@@ -13,7 +13,16 @@ from typing import IO
 
 from tmrl_ros.core.config import Config, SessionConfig
 from tmrl_ros.core.errors import ConfigurationError
-from tmrl_ros.core.load import change_config, load_config, read_config, write_config
+from tmrl_ros.core.load import (
+    change_config,
+    load_config,
+    other_method,
+    read_config,
+    write_config,
+)
+from tmrl_ros.core.types import Phase
+from tmrl_ros.session.records import load_records
+from tmrl_ros.session.seeds import PHASE_NAMES
 
 SESSIONS = Path("sessions")
 CONFIG_FILE, STATUS_FILE, LOCK_FILE = "config.yaml", "status.json", ".lock"
@@ -31,6 +40,8 @@ RESUME_MAY_CHANGE = (
     "session.console_latch_s",
     "session.rviz",
 )
+WARMUP_KEY = "method.warmup_episodes"
+TRAIN = PHASE_NAMES[Phase.TRAIN]
 BYTES_PER_MB = 1e6
 
 
@@ -92,14 +103,16 @@ def session_for(kind: str, overrides: Sequence[str], resume: str | None = None) 
         ConfigurationError: Something is wrong with what was asked, in one sentence.
     """
     if resume:
-        session = resumed_session(resume, overrides)
+        session = resumed_session(resume, overrides, kind=kind)
         known = (session.path / CHECKPOINTS).is_dir()
     else:
         session, known = new_session(overrides, kind=kind), False
-    if kind == "deploy" and session.config.method.learns and not known:
+    method = session.config.method
+    if kind == "deploy" and method.learns and not known:
         raise ConfigurationError(
-            f"deploy with method=tmrl needs a session that has learned, and {shown(session.path)} "
-            f"has nothing in {CHECKPOINTS}/: name a session with --resume, or take method=base."
+            f"deploy with method={method.name} needs a session that has learned, and "
+            f"{shown(session.path)} has nothing in {CHECKPOINTS}/: name a session with --resume, "
+            "or take method=base."
         )
     return session
 
@@ -128,19 +141,35 @@ def new_session(overrides: Sequence[str], *, kind: str = "finetune") -> SessionF
     return SessionFolder(folder, _in_folder(config, folder), is_new=True)
 
 
-def resumed_session(session: str, overrides: Sequence[str]) -> SessionFolder:
+def resumed_session(
+    session: str, overrides: Sequence[str], *, kind: str = "finetune"
+) -> SessionFolder:
     """Read the configuration of a session that is to go on.
 
     Args:
         session: Its folder, or the name of a folder in `sessions/`.
-        overrides: Only keys of `RESUME_MAY_CHANGE`.
+        overrides: Only keys of `RESUME_MAY_CHANGE`; for `finetune` also another method, which
+            learns from all that was recorded before it acts, and so needs no warm-up on the robot.
+        kind: What is to be done with it.
 
     Raises:
         ConfigurationError: There is no such session, or an override may not change.
     """
     folder = find_session(session)
-    config = change_config(read_config(folder / CONFIG_FILE), overrides, RESUME_MAY_CHANGE)
+    config = read_config(folder / CONFIG_FILE)
+    of_method = [text for text in overrides if kind == "finetune" and _is_of_method(text)]
+    if of_method:
+        warm = any(record.phase == TRAIN for record in load_records(folder))
+        if warm and not any(text.startswith(WARMUP_KEY) for text in of_method):
+            of_method.append(f"{WARMUP_KEY}=0")
+        config = other_method(config, of_method)
+    rest = [text for text in overrides if text not in of_method]
+    config = change_config(config, rest, RESUME_MAY_CHANGE)
     return SessionFolder(folder, _in_folder(config, folder), is_new=False)
+
+
+def _is_of_method(override: str) -> bool:
+    return override.partition("=")[0].partition(".")[0] == "method"
 
 
 def find_session(session: str) -> Path:

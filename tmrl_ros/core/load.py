@@ -147,6 +147,34 @@ def change_config(config: Config, overrides: Sequence[str], allowed: Sequence[st
         raise ConfigurationError(_sentence(error, {"": "the command line"})) from None
 
 
+def other_method(config: Config, overrides: Sequence[str]) -> Config:
+    """The configuration with another method, for a session that goes on.
+
+    Args:
+        config: What a session was started with.
+        overrides: `method=name`, and `method.key=value` beside it.
+
+    Raises:
+        ConfigurationError: One sentence, also when no method is named or it does not learn.
+    """
+    chosen, values = _split(overrides)
+    if "method" not in chosen:
+        _, key, value = values[0]
+        raise ConfigurationError(
+            f"method.{'.'.join(key)} cannot change in a session that has begun without learning "
+            f"anew: say `method={config.method.name} method.{'.'.join(key)}={value}` to do that."
+        )
+    task = f"task={config.task.name}"
+    known = (config_folder() / FOLDERS["task"] / f"{config.task.name}.yaml").is_file()
+    method = load_config([*([task] if known else []), *overrides]).method
+    if not method.learns:
+        raise ConfigurationError(
+            f"method={method.name} learns nothing, so a session cannot go on with it: start a new "
+            "session."
+        )
+    return config.model_copy(update={"method": method})
+
+
 def read_config(path: Path) -> Config:
     """Read a resolved configuration, as `write_config` left it in the session folder."""
     try:

@@ -50,6 +50,17 @@ def move_plan(actions: FloatArray, edits: Float32Array) -> FloatArray:
     return moved
 
 
+def chunk_of(plans: Float32Array, horizon: int, opening: float) -> FloatArray:
+    """Chunks (..., H, 4) that go straight from here through the points of plans (..., 16).
+
+    The reverse of `plan_of` for a horizon of at least `PLAN_ROWS`; `opening` is the gripper's now,
+    in [0, 1].
+    """
+    hold = np.zeros((*plans.shape[:-1], horizon, PLAN_SIZE // PLAN_ROWS))
+    hold[..., 3] = opening
+    return move_plan(hold, plans - plan_of(hold))
+
+
 def plans_of(chunk: Chunk) -> Float32Array:
     """Plans (N, 16) of what a policy could have done, the chosen one first.
 

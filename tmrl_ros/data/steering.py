@@ -4,9 +4,13 @@ Fine-tuning steers a frozen policy by action noise that is repeated over the chu
 timestep t. Some policies fail under such noise although they were trained with noise of the same
 size that is drawn anew for every row. Whether this one does is asked before anything is learned:
 
-* z: a few episodes with the noise that the method draws before it has learned (`probe_z_<scale>`),
-  first of full size, then of half and a quarter of it while that is destructive;
-* t: the warm-up episodes, which hold one t each.
+* t: by the warm-up episodes, which hold one t each, with small noise repeated over the chunk;
+* z: where an actor chooses the noise, by a few episodes with noise from all of its range
+  (`probe_z_<scale>`), then from half and a quarter of it while that is destructive.
+
+What an actor chooses is executed, so its range is narrowed. Where critics choose among candidates,
+the policy's plain answer always among them, the range stays: what fails when drawn at random, many
+times in a row, is what they are there to avoid.
 
 A size is destructive if the policy succeeds significantly less often under it than in the
 evaluation before (one-sided Fisher test; 5 % over all sizes of a kind together, and at least five
@@ -40,15 +44,11 @@ class Range:
     t_max: float = 1.0
 
     def narrowed(self, method: MethodConfig) -> MethodConfig:
-        """The method within this range."""
-        scale = self.z_scale
-        changes = {
-            "z_bound": scale * method.z_bound,
-            "candidate_z_std": scale * method.candidate_z_std,
-            "warmup_z_std": scale * method.warmup_z_std,
-            "t_max": min(method.t_max, self.t_max),
-        }
-        return method.model_copy(update=changes)
+        """The method within this range, if an actor steers; else the method as it is."""
+        if not method.judges_noise:
+            return method
+        bound, t_max = self.z_scale * method.z_bound, min(self.t_max, method.t_max)
+        return method.model_copy(update={"z_bound": bound, "t_max": t_max})
 
 
 FULL = Range()

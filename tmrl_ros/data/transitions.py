@@ -45,7 +45,8 @@ class Transition:
     `next_plans` (N, P) with the chosen one first (`data/plans.py`), `executed` (S, A): the rows
     really commanded, in the chunk's action space, S <= horizon. `reward` is 1 on success and 0
     otherwise unless another reward was chosen. `terminated` rows do not bootstrap; `truncated` ones
-    do, with their true next features.
+    do, with their true next features. `edited`: the chunk is not what the policy makes of z, t and
+    eps alone.
     """
 
     episode_id: str
@@ -64,6 +65,7 @@ class Transition:
     truncated: bool
     parameters_version: int
     success_episode: bool
+    edited: bool = False
     actor: str = ""
 
     @property
@@ -319,6 +321,7 @@ class EpisodeAssembler:
             parameters_version=chunk.parameters_version,
             success_episode=False,
             actor=chunk.actor,
+            edited=bool(np.any(chunk.edit)),
         )
 
     def _denied(self, estimate: Reward) -> bool:

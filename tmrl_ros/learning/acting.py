@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass, field
 
 import numpy as np
@@ -14,16 +15,18 @@ from tmrl_ros.core.config import MethodConfig
 from tmrl_ros.core.types import Float32Array, FloatArray
 from tmrl_ros.data.steering import FULL, Range, probed_scale
 from tmrl_ros.learning.candidates import Workspace
-from tmrl_ros.learning.choosers import (
+from tmrl_ros.learning.choice import (
     NOTHING,
     Choice,
     Episode,
-    chooser_for,
+    Reach,
+    base_noise,
     decoded,
     unlearned_z,
 )
-from tmrl_ros.learning.methods import Sizes, acting_module
+from tmrl_ros.learning.methods import Sizes, acting_module, chooser_for
 from tmrl_ros.learning.networks import Actor
+from tmrl_ros.learning.rerank import actor_and_critics
 from tmrl_ros.learning.warmup import Exploration, prior
 from tmrl_ros.policies.context import feature_size
 from tmrl_ros.policies.policy import ChunkPolicy
@@ -50,7 +53,12 @@ class ActingPolicy:
     """A frozen policy with what was learned on top; one per policy server."""
 
     def __init__(
-        self, policy: ChunkPolicy, method: MethodConfig, workspace: Workspace | None = None
+        self,
+        policy: ChunkPolicy,
+        method: MethodConfig,
+        workspace: Workspace | None = None,
+        *,
+        row_m: float = math.inf,
     ) -> None:
         """Starts without weights: base policy, or warm-up when the method learns.
 
@@ -58,13 +66,14 @@ class ActingPolicy:
             policy: The frozen policy.
             method: How it is fine-tuned.
             workspace: Lowest and highest tool position (m, base frame); candidates keep within.
+            row_m: Longest way from row to row that the supervisor does not slow down (m).
         """
         self.policy, self.method = policy, method
         self.version = 0
         context = policy.spec.context
         self._sizes = Sizes(feature_size(context), policy.z_size, context.size)
-        self._workspace = workspace
-        self._chooser = chooser_for(policy, method, workspace)
+        self._reach = Reach(workspace, row_m)
+        self._chooser = chooser_for(policy, method, self._reach)
         self._probed = method
         self._learned: nn.Module | None = None
         self._exploration = prior()
@@ -94,7 +103,7 @@ class ActingPolicy:
         """Keep to the range that probing has left."""
         narrowed = steering.narrowed(self.method)
         narrow_actor(module, narrowed, self.policy.z_size)
-        self._chooser = chooser_for(self.policy, narrowed, self._workspace)
+        self._chooser = chooser_for(self.policy, narrowed, self._reach)
 
     def begin_episode(self, *, index: int, seed: int, method: str, deterministic: bool) -> None:
         """Draw what stays the same over an episode: context noise, warm-up timestep, exploration.
@@ -145,7 +154,7 @@ class ActingPolicy:
 
     def _choice(self, context: Float32Array, features: Float32Array) -> Choice:
         if self._mode == BASE:
-            noise = self._base_noise()
+            noise = base_noise(self.policy, self._episode.rng)
             return decoded(self.policy, context, noise, 0.0, self._episode.eps)
         if self._mode == PROBE:
             z = unlearned_z(self.policy, self._probed, self._episode.rng)
@@ -154,16 +163,12 @@ class ActingPolicy:
             return self._chooser.warm_up(self._episode, context)
         return self._chooser.choose(self._episode, self._learned, context, features)
 
-    def _base_noise(self) -> Float32Array:
-        """Noise as in training, drawn anew for every row (H, A): the frozen policy as it is."""
-        shape = (self.policy.spec.action.horizon, self.policy.z_size)
-        return self._episode.rng.standard_normal(shape).astype(np.float32)
-
 
 def narrow_actor(module: nn.Module, method: MethodConfig, z_size: int) -> None:
     """Give an actor of z, whose first values z is, the bound that its method has now."""
-    if method.judges_noise and isinstance(module, Actor):
-        module.bounds[:z_size] = method.z_bound
+    actor, _ = actor_and_critics(module)
+    if method.judges_noise and isinstance(actor, Actor):
+        actor.bounds[:z_size] = method.z_bound
 
 
 def pack_weights(

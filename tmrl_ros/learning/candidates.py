@@ -91,6 +91,29 @@ def draw(
     return Candidates(actions, z, t, noise, edits, plan_of(actions))
 
 
+def samples(
+    policy: ChunkPolicy,
+    context: Float32Array,
+    rng: np.random.Generator,
+    *,
+    count: int,
+    eps: Float32Array,
+    workspace: Workspace | None,
+) -> Candidates:
+    """The frozen policy's answers as it was trained: t = 0, noise of its own in every row.
+
+    Arguments as for `draw`. No single z makes such a chunk: `z` is (n, 0).
+    """
+    noise = rng.standard_normal((count, policy.spec.action.horizon, policy.z_size))
+    zero, held = np.zeros(count, np.float32), np.repeat(eps[None], count, 0)
+    actions = policy.sample(
+        np.repeat(context[None], count, 0), noise.astype(np.float32), zero, held
+    )
+    actions = kept_within(actions, policy, context, workspace)
+    none = np.zeros((count, 0), np.float32)
+    return Candidates(actions, none, zero, held, np.zeros((count, 3), np.float32), plan_of(actions))
+
+
 def edited_along(
     drawn: Candidates,
     edits: Float32Array,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -77,9 +78,7 @@ def load_checkpoint(folder: Path, learner: Learner) -> dict[str, Any] | None:
         tensors = load_file(folder / values["file"])
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise OperatorError(f"The checkpoint {index} is damaged ({error}): {remedy}.") from None
-    # A setting that is younger than the checkpoint had its default then.
-    made_with = {**MethodConfig().model_dump(), **values["method"]}
-    if made_with != learner.method.model_dump():
+    if not _same_method(values["method"], learner.method):
         raise OperatorError(
             f"The checkpoint {index} was made with other method settings: {remedy}."
         )
@@ -107,6 +106,47 @@ def load_checkpoint(folder: Path, learner: Learner) -> dict[str, Any] | None:
     learner.updates = int(values["updates"])
     extra: dict[str, Any] = values["extra"]
     return extra
+
+
+def set_aside(folder: Path, method: MethodConfig) -> bool:
+    """Move the checkpoint of another method, or of other settings, into a folder of its own.
+
+    Returns:
+        Whether learning begins anew: there is no checkpoint of this method, but there was one of
+        another.
+    """
+    index = folder / f"{NAME}.json"
+    if not index.is_file():
+        return any(folder.glob(f"*/{NAME}.json"))
+    try:
+        values = json.loads(index.read_text())
+        name, updates = values["method"]["name"], int(values["updates"])
+        if _same_method(values["method"], method):
+            return False
+    except (OSError, ValueError, KeyError, TypeError):
+        return False  # damaged: `load_checkpoint` says so
+    aside = _unused(folder / f"{name}-{updates:09d}")
+    aside.mkdir(parents=True)
+    # The index goes last: a crash in between leaves a checkpoint that is still read as a whole.
+    tensors = folder / values["file"]
+    if tensors.is_file():
+        os.link(tensors, aside / tensors.name)
+    index.replace(aside / index.name)
+    tensors.unlink(missing_ok=True)
+    return True
+
+
+def _unused(folder: Path) -> Path:
+    candidates = [folder, *(folder.with_name(f"{folder.name}-{k}") for k in range(2, 100))]
+    return next(path for path in candidates if not path.exists())
+
+
+def _same_method(recorded: dict[str, Any], method: MethodConfig) -> bool:
+    """Whether recorded settings are these; what an older version did not know has its default."""
+    try:
+        return MethodConfig.model_validate(recorded) == method
+    except ValidationError:
+        return False
 
 
 def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tmrl_ros.core.config import MethodConfig
+from tmrl_ros.core.errors import OperatorError
 from tmrl_ros.core.types import Episode, EpisodeOutcome, EpisodeState, Phase
 from tmrl_ros.data.bag_reader import EpisodeRecord, Piece
 from tmrl_ros.data.transitions import (
@@ -25,12 +26,12 @@ from tmrl_ros.data.transitions import (
 from tmrl_ros.data.trims import Trim
 from tmrl_ros.learning.acting import pack_weights
 from tmrl_ros.learning.calibration import ValueCheck, returns
-from tmrl_ros.learning.checkpoint import load_checkpoint, save_checkpoint
+from tmrl_ros.learning.checkpoint import load_checkpoint, save_checkpoint, set_aside
 from tmrl_ros.learning.late import Change, TakenEpisodes
 from tmrl_ros.learning.methods import Sizes, learner_for
 from tmrl_ros.learning.replay import Replay
-from tmrl_ros.learning.seeding import seed_replay, usable
 from tmrl_ros.learning.steering import SteeringRange
+from tmrl_ros.learning.usable import nothing_usable, usable
 from tmrl_ros.learning.warmup import Counts, count, exploration
 
 
@@ -54,6 +55,7 @@ class Progress:
     version: int = 0
     warmup: Counts = field(default_factory=dict)
     steering: dict[str, float] | None = None  # decided before the first update, then it stays
+    prior_through: str = ""  # the last episode before this method took over
 
 
 class LearnerCore:
@@ -67,10 +69,20 @@ class LearnerCore:
         folder: Path,
         *,
         recall: Callable[[str], EpisodeRecord | None] = lambda _: None,
+        demonstrated: Callable[[EpisodeRecord], list[Transition]] = lambda _: [],
     ) -> None:
-        """`folder` is where checkpoints go, `recall` reads what was recorded of an episode."""
-        self.method, self.folder = method, folder
-        self._recall = recall
+        """Begin with nothing learned.
+
+        Args:
+            method: How to learn.
+            sizes: Of what the policy gives.
+            seed: Of everything random.
+            folder: Where checkpoints go.
+            recall: Reads what was recorded of an episode.
+            demonstrated: Makes rows of a recorded demonstration.
+        """
+        self.method, self.folder, self._z_size = method, folder, sizes.z
+        self._recall, self._demonstrated = recall, demonstrated
         self.replay = Replay(sizes.features, sizes.z, sizes.context, method.capacity)
         self.learner = learner_for(method, sizes, seed)
         self.progress = Progress()
@@ -97,28 +109,56 @@ class LearnerCore:
     def seed(self, session: str, records: Iterable[EpisodeRecord]) -> int:
         """Begin the replay with what an earlier session recorded; returns the rows found.
 
-        Call it before `restore`. Episodes of all phases count. What is seeded is learned from
-        before the first episode, and warm-up is not waited for.
+        Call it before `restore`. Episodes of all phases count, and successful demonstrations. What
+        is seeded is learned from before the first episode, and warm-up is not waited for.
 
         Raises:
-            OperatorError: The session was recorded with a policy that sees other things.
+            OperatorError: The session was recorded with a policy that sees other things, or the
+                method can learn nothing from it.
         """
-        found = seed_replay(self.replay, session, records, self.method)
-        self._seeded += found
+        found = 0
+        for record in records:
+            rows = self._usable(assembler_of(record).finish().transitions)
+            found += self.seed_rows(session, rows or self._demonstrated(record))
+        if not found:
+            raise OperatorError(nothing_usable(session, self.method))
         return found
+
+    def seed_rows(self, session: str, rows: Sequence[Transition]) -> int:
+        """Begin the replay with rows of an earlier session; returns how many are of use.
+
+        Raises:
+            OperatorError: They are of a policy that sees other things.
+        """
+        rows = [
+            replace(row, episode_id=f"{session}/{row.episode_id}", parameters_version=0)
+            for row in self._usable(rows)
+        ]
+        try:
+            self.replay.add_episode(rows)
+        except ValueError as error:
+            raise OperatorError(
+                f"The replay cannot begin with session {session} ({error}): it was recorded "
+                "with another kind of policy or task. Leave it out of session.replay_from."
+            ) from None
+        self._seeded += len({(row.episode_id, row.decision) for row in rows})
+        return len(rows)
 
     def restore(self, records: Iterable[EpisodeRecord]) -> int:
         """Rebuild from the checkpoint and the bags of earlier runs; returns the episodes found.
 
-        Episodes the checkpoint has learned from only fill the replay; later ones are queued.
+        Episodes the checkpoint has learned from only fill the replay; later ones are queued. The
+        checkpoint of another method is set aside: then all episodes fill the replay, and are
+        learned from before the next one.
 
         Raises:
             OperatorError: The checkpoint is damaged.
         """
+        switched = set_aside(self.folder, self.method)
         extra = load_checkpoint(self.folder, self.learner)
         if extra is not None:
             self.progress = Progress(**extra)
-        found = 0
+        found, rows = 0, self._seeded
         learned: list[AssembledEpisode] = []
         for record in sorted(records, key=lambda item: item.episode_id):
             if record.ended is not None:
@@ -128,16 +168,25 @@ class LearnerCore:
             episode = self._taken.take(assembler_of(record))
             found += 1
             self._restored.add(record.episode_id)
-            if extra is not None and record.episode_id <= self.progress.trained_through:
-                self.replay.add_episode(self._usable(episode.transitions))
+            if switched:
+                self.progress.prior_through = self.progress.trained_through = record.episode_id
+            if switched or (extra is not None and self._knows(record.episode_id)):
+                stored = self._stored(episode)
+                rows += len(stored)
+                self.replay.add_episode(stored)
                 self._learned.add(episode.episode_id)
                 learned.append(episode)
             else:
                 self._queue.append(episode)
+        if switched:
+            self.progress.episodes = len(learned)
         if len(learned) == self.progress.episodes:
             self._count_anew(learned)
         self._range.restore(self.progress.steering, self.learner)
-        if extra is None and self._seeded:
+        if switched:
+            self.seeding = self.replay.size > 0
+            self._owed = rows * self.method.updates_per_decision
+        elif extra is None and self._seeded:
             self.seeding = True
             self._owed = self._seeded * self.method.updates_per_decision
         elif not self._seeded and self.progress.episodes < self.method.warmup_episodes:
@@ -248,6 +297,20 @@ class LearnerCore:
         values["dropped_rows"] = float(self.dropped_rows)
         return values
 
+    def _usable(self, rows: Sequence[Transition]) -> list[Transition]:
+        return usable(rows, self.method, self._z_size)
+
+    def _stored(self, episode: AssembledEpisode) -> list[Transition]:
+        """Rows as the replay has them: those of another method's time are prior data."""
+        rows = self._usable(episode.transitions)
+        if episode.episode_id > self.progress.prior_through:
+            return rows
+        return [replace(row, parameters_version=0) for row in rows]
+
+    def _knows(self, episode_id: str) -> bool:
+        """Whether the checkpoint has learned from an episode."""
+        return episode_id <= self.progress.trained_through
+
     def _close_before(self, episode_id: str) -> None:
         """Wait no longer for what is missing of the episodes before one.
 
@@ -284,9 +347,9 @@ class LearnerCore:
         """Rewrite rows that are in the replay, and what was counted from them."""
         old, new = self._usable(before.transitions), self._usable(after.transitions)
         if before.episode_id in self.replay:
-            self.replay.relabel(before.episode_id, new)
+            self.replay.relabel(before.episode_id, self._stored(after))
         else:
-            self.replay.add_episode(new)
+            self.replay.add_episode(self._stored(after))
         count(self.progress.warmup, old, -1.0)
         count(self.progress.warmup, new)
         self._owed += max(0, len(new) - len(old)) * self.method.updates_per_decision
@@ -309,9 +372,6 @@ class LearnerCore:
         if self.replay.size == 0:
             self._owed = 0.0
         return True
-
-    def _usable(self, rows: list[Transition]) -> list[Transition]:
-        return usable(rows, self.method)
 
     def _count_anew(self, learned: list[AssembledEpisode]) -> None:
         """Count what a checkpoint counted, with the labels that came after it."""

@@ -20,6 +20,7 @@ from tmrl_ros.data.transitions import Transition
 from tmrl_ros.learning.learner import Parts, adjust_temperature, column, follow
 from tmrl_ros.learning.networks import Actor, NoiseCritics
 from tmrl_ros.learning.replay import Batch, Replay
+from tmrl_ros.learning.rerank import acting_of
 
 
 class DsrlLearner:
@@ -99,7 +100,7 @@ class DsrlLearner:
     @property
     def acting(self) -> nn.Module:
         """What the policy server acts with."""
-        return self.actor
+        return acting_of(self.method, self.actor, self.critics)
 
     def parts(self) -> Parts:
         """What a checkpoint keeps."""

@@ -1,18 +1,25 @@
-"""Which learner belongs to a method, and what acts with its weights."""
+"""What belongs to a method: its learner, what acts with its weights, and how that chooses."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from torch import nn
 
 from tmrl_ros.core.config import MethodConfig
+from tmrl_ros.learning.actor_choosers import NoiseChooser, PaperChooser, PlanChooser
+from tmrl_ros.learning.candidate_choosers import CandidateChooser, EditChooser, SampleChooser
+from tmrl_ros.learning.choice import Chooser, Reach
 from tmrl_ros.learning.dsrl import DsrlLearner
 from tmrl_ros.learning.expo import Editor, ExpoLearner
 from tmrl_ros.learning.learner import Learner
-from tmrl_ros.learning.networks import Actor, PlanCritics
+from tmrl_ros.learning.networks import Actor, NoiseCritics, PlanCritics
+from tmrl_ros.learning.rerank import acting_of
+from tmrl_ros.learning.rlpd import PlanActor, RlpdLearner
 from tmrl_ros.learning.tmrl import TmrlLearner
-from tmrl_ros.learning.tmrl_paper import TmrlPaperLearner, paper_actor
+from tmrl_ros.learning.tmrl_paper import TmrlPaperLearner, paper_actor, paper_critics
+from tmrl_ros.policies.policy import ChunkPolicy
 
 
 @dataclass(frozen=True)
@@ -24,25 +31,87 @@ class Sizes:
     context: int
 
 
+@dataclass(frozen=True)
+class Method:
+    """The parts of a method that learns; `core/methods.py` says what it needs of a policy.
+
+    Attributes:
+        learner: Makes a new learner from a seed.
+        acting: Makes the network that `Learner.acting` is, for its weights to be put in.
+        chooser: Makes what chooses chunks with that network.
+    """
+
+    learner: Callable[[MethodConfig, Sizes, int], Learner]
+    acting: Callable[[MethodConfig, Sizes], nn.Module]
+    chooser: Callable[[ChunkPolicy, MethodConfig, Reach], Chooser]
+
+
 def learner_for(method: MethodConfig, sizes: Sizes, seed: int) -> Learner:
     """A new learner of a method that learns."""
-    match method.name:
-        case "tmrl":
-            return TmrlLearner(method, sizes.features, seed)
-        case "expo":
-            return ExpoLearner(method, sizes.features, seed)
-        case "tmrl_paper":
-            return TmrlPaperLearner(method, sizes.features, sizes.z, sizes.context, seed)
-    return DsrlLearner(method, sizes.features, sizes.z, seed)
+    return METHODS[method.name].learner(method, sizes, seed)
 
 
 def acting_module(method: MethodConfig, sizes: Sizes) -> nn.Module:
     """The network that `Learner.acting` of a method is, for its weights to be put in."""
-    match method.name:
-        case "tmrl":
-            return PlanCritics(sizes.features, method.hidden, method.critics)
-        case "expo":
-            return Editor(sizes.features, method)
-        case "tmrl_paper":
-            return paper_actor(sizes.features, sizes.z, sizes.context, method)
-    return Actor(sizes.features, [(sizes.z, method.z_bound)], method.hidden)
+    return METHODS[method.name].acting(method, sizes)
+
+
+def chooser_for(policy: ChunkPolicy, method: MethodConfig, reach: Reach) -> Chooser:
+    """What chooses chunks for a method; the base policy's is never asked."""
+    found = METHODS.get(method.name)
+    return (found.chooser if found else NoiseChooser)(policy, method, reach)
+
+
+def _plan_critics(method: MethodConfig, sizes: Sizes) -> PlanCritics:
+    return PlanCritics(sizes.features, method.hidden, method.critics)
+
+
+def _dsrl(method: MethodConfig, sizes: Sizes) -> nn.Module:
+    actor = Actor(sizes.features, [(sizes.z, method.z_bound)], method.hidden)
+    critics = NoiseCritics(sizes.features + sizes.z, method.hidden, method.critics)
+    return acting_of(method, actor, critics)
+
+
+def _paper(method: MethodConfig, sizes: Sizes) -> nn.Module:
+    of = sizes.features, sizes.z, sizes.context, method
+    return acting_of(method, paper_actor(*of), paper_critics(*of))
+
+
+def _rlpd(method: MethodConfig, sizes: Sizes) -> nn.Module:
+    return acting_of(method, PlanActor(sizes.features, method), _plan_critics(method, sizes))
+
+
+METHODS = {
+    "tmrl": Method(
+        lambda method, sizes, seed: TmrlLearner(method, sizes.features, seed),
+        _plan_critics,
+        CandidateChooser,
+    ),
+    "expo": Method(
+        lambda method, sizes, seed: ExpoLearner(method, sizes.features, seed),
+        lambda method, sizes: Editor(sizes.features, method),
+        EditChooser,
+    ),
+    "dsrl": Method(
+        lambda method, sizes, seed: DsrlLearner(method, sizes.features, sizes.z, seed),
+        _dsrl,
+        NoiseChooser,
+    ),
+    "tmrl_paper": Method(
+        lambda method, sizes, seed: TmrlPaperLearner(
+            method, sizes.features, sizes.z, sizes.context, seed
+        ),
+        _paper,
+        PaperChooser,
+    ),
+    "rlpd": Method(
+        lambda method, sizes, seed: RlpdLearner(method, sizes.features, seed),
+        _rlpd,
+        PlanChooser,
+    ),
+    "vgps": Method(
+        lambda method, sizes, seed: TmrlLearner(method, sizes.features, seed),
+        _plan_critics,
+        SampleChooser,
+    ),
+}

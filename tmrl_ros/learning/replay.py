@@ -46,6 +46,7 @@ class Replay:
         self._no_eps = np.zeros(context, np.float32)
         self._next_plans = np.zeros((capacity, KEPT_CANDIDATES, PLAN_SIZE), np.float32)
         self._success = np.zeros(capacity, bool)
+        self._prior = np.zeros(capacity, bool)
         self._episode = np.zeros(capacity, np.int64)
         self._ids: dict[str, int] = {}
         self._next = 0
@@ -67,6 +68,7 @@ class Replay:
             self._columns[index] = values
             self._next_plans[index] = np.resize(row.next_plans, self._next_plans.shape[1:])
             self._success[index] = row.success_episode
+            self._prior[index] = row.parameters_version == 0
             self._episode[index] = self._ids.setdefault(row.episode_id, len(self._ids))
             self._next = (self._next + 1) % self.capacity
             self.size = min(self.size + 1, self.capacity)
@@ -119,7 +121,8 @@ class Replay:
     def _keep_only(self, order: NDArray[np.int64]) -> None:
         """Close the gaps: the rows of `order`, oldest first, are all there is."""
         count = len(order)
-        for column in (self._columns, self._next_plans, self._success, self._episode):
+        flags = self._success, self._prior, self._episode
+        for column in (self._columns, self._next_plans, *flags):
             column[:count] = column[order]
         self._next, self.size = count % self.capacity, count
 
@@ -152,6 +155,33 @@ class Replay:
             rows = others[rng.integers(len(others), size=batch_size)]
         if wanted:
             rows[:wanted] = good[rng.integers(len(good), size=wanted)]
+        return self._batch(rows)
+
+    def sample_mixed(
+        self, batch_size: int, prior_fraction: float, rng: np.random.Generator
+    ) -> Batch:
+        """Draw a fraction from prior data, the rest from what this session's weights did.
+
+        Prior data is what was made without them: demonstrations, warm-up, earlier sessions. Where
+        there is only one of the two, all is drawn from it.
+
+        Raises:
+            ValueError: The replay is empty.
+        """
+        if self.size == 0:
+            raise ValueError("the replay is empty: no finished episode was learned from yet")
+        prior = np.flatnonzero(self._prior[: self.size])
+        own = np.flatnonzero(~self._prior[: self.size])
+        wanted = round(batch_size * prior_fraction) if len(own) else batch_size
+        wanted = wanted if len(prior) else 0
+        parts = [
+            rows[rng.integers(len(rows), size=count)]
+            for rows, count in ((prior, wanted), (own, batch_size - wanted))
+            if count
+        ]
+        return self._batch(np.concatenate(parts))
+
+    def _batch(self, rows: NDArray[np.int64]) -> Batch:
         features, z, t, eps, plan, reward, following, terminated = np.split(
             self._columns[rows], self._split, axis=1
         )

@@ -26,6 +26,7 @@ from tmrl_ros.data.transitions import Transition
 from tmrl_ros.learning.learner import Parts, adjust_temperature, column, follow
 from tmrl_ros.learning.networks import Actor, NoiseCritics, sinusoidal_t
 from tmrl_ros.learning.replay import Batch, Replay
+from tmrl_ros.learning.rerank import acting_of
 
 
 class TmrlPaperLearner:
@@ -40,8 +41,7 @@ class TmrlPaperLearner:
         self.generator = torch.Generator().manual_seed(seed + 1)
         self.rng = np.random.default_rng(seed + 2)
         self.actor = paper_actor(features, z_size, context, method)
-        inputs = features + z_size + 64 + context
-        self.critics = NoiseCritics(inputs, method.hidden, method.critics, layers=3)
+        self.critics = paper_critics(features, z_size, context, method)
         self.target = copy.deepcopy(self.critics).requires_grad_(False)
         start = float(np.log(method.initial_temperature))
         self.log_alphas = torch.full((3,), start, requires_grad=True)
@@ -123,7 +123,7 @@ class TmrlPaperLearner:
     @property
     def acting(self) -> nn.Module:
         """What the policy server acts with."""
-        return self.actor
+        return acting_of(self.method, self.actor, self.critics)
 
     def parts(self) -> Parts:
         """What a checkpoint keeps."""
@@ -142,3 +142,9 @@ def paper_actor(features: int, z_size: int, context: int, method: MethodConfig) 
     """Heads for z, t and eps; t comes as [-1, 1] and means (t + 1) / 2."""
     heads = [(z_size, method.z_bound), (1, 1.0), (context, 1.0)]
     return Actor(features, heads, method.hidden, layers=3)
+
+
+def paper_critics(features: int, z_size: int, context: int, method: MethodConfig) -> NoiseCritics:
+    """Q_j(features, z, t as 64 numbers, eps)."""
+    inputs = features + z_size + 64 + context
+    return NoiseCritics(inputs, method.hidden, method.critics, layers=3)

@@ -29,6 +29,7 @@ from tmrl_ros.data.bag_stream import BagError
 from tmrl_ros.data.recount import as_it_counts
 from tmrl_ros.data.trims import read_trims
 from tmrl_ros.learning.core import LearnerCore, Weights
+from tmrl_ros.learning.demonstrated import Cutter
 from tmrl_ros.learning.methods import Sizes
 from tmrl_ros.nodes.common import EVENTS, ConfiguredNode, run_node
 from tmrl_ros.policies.bundle import check_bundle
@@ -58,6 +59,9 @@ class Learner(ConfiguredNode):
             self.config.session.seed,
             self.session_dir / "checkpoints",
             recall=self._recall,
+            demonstrated=Cutter(
+                spec, self.config.task.prompt, self.config.robot.gripper_max_width_m
+            ).recorded,
         )
         self._incomplete, self._incomplete_s = "", 0.0
         self._status = self.create_publisher(LearnerStatus, topics.LEARNER_STATUS, EVENTS)
@@ -71,6 +75,11 @@ class Learner(ConfiguredNode):
         found = self._core.restore(_episodes_of(self.session_dir))
         if found:
             self.get_logger().info(f"Rebuilt the replay from {found} recorded episodes.")
+        if self._core.progress.prior_through:
+            self.get_logger().info(
+                f"{self.config.method.name} goes on where another method has acted, through "
+                f"{self._core.progress.prior_through}; what that one learned is kept beside."
+            )
         self._saved_at = self._core.progress.episodes
         for kind, topic, convert, qos in (
             (EpisodeEvent, topics.EPISODE, decode.episode, EVENTS),
@@ -91,13 +100,12 @@ class Learner(ConfiguredNode):
     def _on_timer(self) -> None:
         self._close_incomplete()
         self._follow_trims()
+        seeding = self._core.seeding
         weights = self._core.work(SLICE_S)
         if weights is not None:
             self._publish_weights(weights)
-            if (
-                self._core.progress.episodes - self._saved_at
-                >= self.config.method.checkpoint_every_episodes
-            ):
+            new = self._core.progress.episodes - self._saved_at
+            if seeding or new >= self.config.method.checkpoint_every_episodes:
                 self._save()
             self._publish_status()
         elif time.monotonic() - self._last_status_s > 1.0:

@@ -46,7 +46,12 @@ class PolicyServer(ConfiguredNode):
             spec, network = load_bundle(task.bundle)
             safety = self.config.safety
             workspace = np.array(safety.workspace_min_m), np.array(safety.workspace_max_m)
-            self._acting = ActingPolicy(ChunkPolicy(spec, network), self.config.method, workspace)
+            self._acting = ActingPolicy(
+                ChunkPolicy(spec, network),
+                self.config.method,
+                workspace,
+                row_m=safety.max_speed_mps / self.config.robot.control_rate_hz,
+            )
             self._bundle_hash = spec.digest()
             self._warm_up()
         self._episode: Episode | None = None

@@ -10,7 +10,9 @@ from pydantic import Field, model_validator
 
 from tmrl_ros.core.config import Config
 from tmrl_ros.core.errors import BundleError
+from tmrl_ros.core.methods import Capability
 from tmrl_ros.data.bundle_folder import BundleFolder, BundleSpec, Strict
+from tmrl_ros.policies.capabilities import check_capabilities
 from tmrl_ros.policies.context import ContextSpec
 from tmrl_ros.policies.flow import FlowPolicy, FlowSize
 
@@ -95,14 +97,17 @@ class TrainingRecord(Strict):
 class PolicySpec(BundleSpec):
     """The content of `policy.json`."""
 
-    format: Literal[1] = 1
+    format: Literal[1, 2] = 2
     kind: Literal["state_flow"] = "state_flow"
     action: ActionSpec
     observation: ObservationSpec
     smoothing: ContextSmoothing
     network: NetworkSpec
     training: TrainingRecord
-    capabilities: list[str] = ["action_noise", "context_timestep", "batch"]
+    capabilities: list[str] = Field(
+        [item.value for item in Capability], description="what it can be steered by"
+    )
+    max_samples: int = Field(1024, ge=1, description="chunks it can make for one decision")
     weights_sha256: str
 
     @property
@@ -192,14 +197,5 @@ def check_bundle(folder: Path, config: Config) -> PolicySpec:
             f"{where}: the policy looks at object {missing[0]!r}, "
             f"task {task.name} finds only {known}."
         )
-    if config.method.learns:
-        wanted = {"action_noise"}
-        if config.method.steers_context:
-            wanted.add("context_timestep")
-        needs = wanted - set(spec.capabilities)
-        if needs:
-            raise BundleError(
-                f"{where}: method {config.method.name} needs a policy that takes {sorted(needs)}; "
-                "use method=base or another bundle."
-            )
+    check_capabilities(spec, config.method, where)
     return spec

@@ -12,7 +12,7 @@ learned by then is tried again, and compared anew.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tmrl_ros.core.config import Config
 from tmrl_ros.core.significance import below
@@ -28,6 +28,7 @@ class Rule:
     """When to look, at how much, and for how long to fall back.
 
     Attributes:
+        method: What is learned; episodes that another one acted in are not compared.
         warmup: First training episodes, which do not count.
         window: Latest episodes that are compared; 0 = never.
         every: Episodes between looks.
@@ -35,6 +36,7 @@ class Rule:
         looks: Planned in all.
     """
 
+    method: str
     warmup: int
     window: int
     every: int
@@ -97,6 +99,7 @@ def rule_of(config: Config) -> Rule:
     session, warmup = config.session, config.method.warmup_episodes
     looks = (session.train_episodes - warmup) // session.fallback_every
     return Rule(
+        method=config.method.name,
         warmup=warmup,
         window=session.fallback_window,
         every=session.fallback_every,
@@ -114,10 +117,9 @@ def next_block(rule: Rule, records: Sequence[EpisodeRecord], left: int) -> Next:
         left: Training episodes that are left, at least 1.
     """
     training = of_phase(records, "train")
-    since_base = _since_base(training)
     if (by_base := _trailing_base(training)) and by_base < rule.episodes:
         return Next(True, min(left, rule.episodes - by_base))
-    outcomes = [record.success for record in since_base if record.index >= rule.warmup]
+    outcomes = _outcomes(rule, training)
     now = _look(rule, outcomes, records)
     if now is not None and now.is_below:
         return Next(True, min(left, rule.episodes))
@@ -133,8 +135,8 @@ def notice(rule: Rule, records: Sequence[EpisodeRecord]) -> str:
     if taken:
         why, index = taken[-1].why, taken[-1].index
     else:
-        outcomes = [r.success for r in _since_base(training) if r.index >= rule.warmup]
-        why, index = _compare(rule, outcomes, _base(records)), training[-1].index + 1
+        why = _compare(rule, _outcomes(rule, training), _base(records))
+        index = training[-1].index + 1
     return (
         f"The base policy acts in training episodes {index + 1} to {index + rule.episodes}: {why}. "
         "Then what was learned is tried again."
@@ -144,20 +146,17 @@ def notice(rule: Rule, records: Sequence[EpisodeRecord]) -> str:
 def fallbacks(rule: Rule, records: Sequence[EpisodeRecord]) -> list[Fallback]:
     """Every time that the base policy took over, with the figures as they count now."""
     found: list[Fallback] = []
-    outcomes: list[bool] = []
     base = _base(records)
-    length = 0
-    for record in of_phase(records, "train"):
+    training = of_phase(records, "train")
+    for place, record in enumerate(training):
         if record.method != BASE:
-            outcomes, length = ([] if length else outcomes), 0
-            if record.index >= rule.warmup:
-                outcomes.append(record.success)
             continue
-        length += 1
-        if length == 1:
-            found.append(Fallback(record.index, _compare(rule, outcomes, base), 1))
-        else:
-            found[-1] = Fallback(found[-1].index, found[-1].why, length)
+        before = training[:place]
+        if before and before[-1].method == BASE:
+            found[-1] = replace(found[-1], episodes=found[-1].episodes + 1)
+            continue
+        learned = replace(rule, method=before[-1].method) if before else rule
+        found.append(Fallback(record.index, _compare(rule, _outcomes(learned, before), base), 1))
     return found
 
 
@@ -200,10 +199,11 @@ def _base(records: Sequence[EpisodeRecord]) -> tuple[int, int]:
     return sum(record.success for record in evaluated), len(evaluated)
 
 
-def _since_base(training: Sequence[EpisodeRecord]) -> Sequence[EpisodeRecord]:
-    """Training episodes after the last one that the base policy acted in."""
-    last = max((i for i, record in enumerate(training) if record.method == BASE), default=-1)
-    return training[last + 1 :]
+def _outcomes(rule: Rule, training: Sequence[EpisodeRecord]) -> list[bool]:
+    """Success in the latest episodes in a row that the method acted in, behind warm-up."""
+    others = (i for i, record in enumerate(training) if record.method != rule.method)
+    latest = training[max(others, default=-1) + 1 :]
+    return [record.success for record in latest if record.index >= rule.warmup]
 
 
 def _trailing_base(training: Sequence[EpisodeRecord]) -> int:

@@ -43,6 +43,11 @@ pre { background: #f2f4f7; padding: .8rem; white-space: pre-wrap; overflow-wrap:
 <p class="quiet">Task {{ r.task }}, method {{ r.method }}, seed {{ r.seed }}.
 {%- if not r.finished %} The job has not finished.{% endif %}</p>
 <p class="verdict">{{ verdict }}</p>
+{% if r.methods|length > 1 %}
+<p>The method changed while training: {% for part in r.methods %}{{ part.method }} in episodes
+{{ part.first + 1 }} to {{ part.last + 1 }}{% if not loop.last %}, then {% endif %}{% endfor %}.
+Each learned from everything that was recorded before it.</p>
+{% endif %}
 <div class="big">
 {% for rate, when in ((r.success_before, "before"), (r.success_after, "after")) %}
 <div>{% if rate.n %}<b>{{ percent(rate) }}</b>{% else %}<b class="none">not measured</b>
@@ -70,6 +75,12 @@ base policy's {{ item.base_successes }} of {{ item.base_n }}
 {%- if item.p_value is not none %} (one-sided Fisher test, p =
 {{ "%.2g"|format(item.p_value) }}){% endif %}.</p>
 {% endfor %}
+{% if r.evaluation.get("said_by") %}
+<p class="note">Success before and after is the simulator's truth, of which nothing in the job knew.
+Of {{ r.evaluation.checked }} episodes the reward ({{ r.evaluation.said_by }}) called
+{{ r.evaluation.false_successes }} a success that were none, and missed
+{{ r.evaluation.missed_successes }}.</p>
+{% endif %}
 {% for title, image in images.items() %}
 <img alt="{{ title }}" src="data:image/png;base64,{{ image }}">
 {% endfor %}

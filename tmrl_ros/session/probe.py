@@ -107,22 +107,23 @@ def steering_notice(config: Config, records: Sequence[EpisodeRecord]) -> str:
 def in_words(kind: str, level: float) -> str:
     """A size as a person reads it."""
     if kind == "z":
-        return f"noise held over a chunk at {level:.0%} of its size"
-    return f"context timestep {level:g} all episode long"
+        return f"noise held over a chunk, from {level:.0%} of its range"
+    return f"small noise held over a chunk, context timestep {level:g} all episode long"
 
 
 def _remedy(evidence: Evidence, method: MethodConfig) -> str:
+    if not method.judges_noise:
+        return "Critics choose among candidates here, so the range stays; watch the success rate."
     left = evidence.range()
-    least = evidence.z.get(Z_SCALES[-1], (0, 0))
     done = []
     if left.z_scale < FULL.z_scale:
-        done.append(f"noise is kept to {left.z_scale:.0%} of its size")
+        done.append(f"noise is kept to {left.z_scale:.0%} of its range")
     if method.steers_context and left.t_max < FULL.t_max:
         done.append(f"the context timestep to at most {left.t_max:g}")
     text = f"From now on {' and '.join(done)}." if done else ""
-    hopeless = least[1] and Trial("z", Z_SCALES[-1], *least, evidence.base).destructive
-    if hopeless or not done:
-        text += " Such a policy is better pre-trained anew, or fine-tuned by a method without z."
+    least = evidence.z.get(Z_SCALES[-1], (0, 0))
+    if not done or Trial("z", Z_SCALES[-1], *least, evidence.base).destructive:
+        text += " Noise that is held destroys this policy at any size: take another method."
     return text.strip()
 
 

@@ -135,14 +135,30 @@ def of_phase(records: Sequence[EpisodeRecord], phase: str) -> list[EpisodeRecord
     return [latest[index] for index in sorted(latest)]
 
 
-def still_valid(records: Sequence[EpisodeRecord]) -> list[EpisodeRecord]:
-    """Records without evaluations that more training has made out of date."""
+def still_valid(records: Sequence[EpisodeRecord], method: str = "") -> list[EpisodeRecord]:
+    """Records without evaluations that more training, or another method, made out of date.
+
+    Args:
+        records: All of a session.
+        method: What is evaluated after training now; "" = whatever was.
+    """
     last = max((i for i, record in enumerate(records) if _is_training(record)), default=-1)
     return [
         record
         for i, record in enumerate(records)
-        if i > last or record.phase != PHASE_NAMES[Phase.EVALUATE_AFTER]
+        if record.phase != PHASE_NAMES[Phase.EVALUATE_AFTER]
+        or (i > last and method in ("", record.method))
     ]
+
+
+def methods_of(records: Sequence[EpisodeRecord]) -> list[dict[str, Any]]:
+    """The methods that trained, in order: name, first and last episode of each stretch."""
+    found: list[dict[str, Any]] = []
+    for record in of_phase(records, PHASE_NAMES[Phase.TRAIN]):
+        if not found or found[-1]["method"] != record.method:
+            found.append({"method": record.method, "first": record.index, "last": record.index})
+        found[-1]["last"] = record.index
+    return found
 
 
 def _is_training(record: EpisodeRecord) -> bool:

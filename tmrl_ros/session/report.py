@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from tmrl_ros.core.config import Config
 from tmrl_ros.core.errors import ConfigurationError
 from tmrl_ros.core.load import read_config
-from tmrl_ros.core.types import EpisodeOutcome
 from tmrl_ros.data.episodes_log import write_bytes_atomic, write_json_atomic
-from tmrl_ros.data.recount import outcome_by
-from tmrl_ros.data.reward_sidecar import chosen, read_sidecar
 from tmrl_ros.session.fallback import rule_of
+from tmrl_ros.session.judged import AFTER, BEFORE, by_truth, rate_of, recount
 from tmrl_ros.session.origin import ORIGIN_FILE, origin
 from tmrl_ros.session.page import render_page
 from tmrl_ros.session.plots import draw_plots
@@ -23,16 +20,17 @@ from tmrl_ros.session.probe import steering_notice, steering_rows
 from tmrl_ros.session.records import (
     EpisodeRecord,
     load_records,
+    methods_of,
     of_phase,
     robot_seconds,
     still_valid,
 )
-from tmrl_ros.session.statistics import percentile, success_rate
+from tmrl_ros.session.statistics import percentile
 from tmrl_ros.session.status import STATUS_FILE, read_json, wall_seconds_before
 from tmrl_ros.session.trust import critic, fallback_rows
 
 CONFIG_FILE, MEMORY_FILE = "config.yaml", "memory.json"
-TRAIN, BEFORE, AFTER, PROBE = "train", "evaluate_before", "evaluate_after", "other"
+TRAIN, PROBE = "train", "other"
 
 
 def build_report(session_dir: Path) -> dict[str, Any]:
@@ -54,8 +52,13 @@ def build_report(session_dir: Path) -> dict[str, Any]:
         raise ConfigurationError(
             f"{session_dir} has no ended episode to report: let it run for a while first."
         )
-    report = {**figures(config, records, session_dir), "relabelled": relabelled}
-    plots = draw_plots(still_valid(records), report, session_dir / "plots")
+    judged, evaluation = by_truth(session_dir, config, records)
+    report = {
+        **figures(config, judged, session_dir),
+        "relabelled": relabelled,
+        "evaluation": evaluation,
+    }
+    plots = draw_plots(still_valid(records, config.method.name), report, session_dir / "plots")
     write_json_atomic(session_dir / "report.json", report)
     page = render_page(report, config, plots)
     write_bytes_atomic(session_dir / "report.html", page.encode())
@@ -67,7 +70,7 @@ def figures(config: Config, records: Sequence[EpisodeRecord], folder: Path) -> d
     source = {**origin(config), **read_json(folder / ORIGIN_FILE)}
     memory = read_json(folder / MEMORY_FILE)
     status = read_json(folder / STATUS_FILE)
-    valid = still_valid(records)
+    valid = still_valid(records, config.method.name)
     training = of_phase(valid, TRAIN)
     counted = [record for record in valid if not record.aborted]
     sent = sum(record.steps_sent for record in records)
@@ -76,6 +79,7 @@ def figures(config: Config, records: Sequence[EpisodeRecord], folder: Path) -> d
     return {
         "task": source["task"],
         "method": source["method"],
+        "methods": methods_of(valid),
         "seed": source["seed"],
         "finished": bool(status.get("done", False)),
         "success_before": rate_of(valid, BEFORE),
@@ -124,36 +128,6 @@ def figures(config: Config, records: Sequence[EpisodeRecord], folder: Path) -> d
         "versions": source["versions"],
         "command": source["command"],
     }
-
-
-def recount(
-    folder: Path, records: Sequence[EpisodeRecord]
-) -> tuple[list[EpisodeRecord], dict[str, Any] | None]:
-    """Records with the outcomes of the estimates that count now, and what that changed, if any.
-
-    Raises:
-        BagError: A file beside a bag is damaged.
-    """
-    model_hash = chosen(folder)
-    if not model_hash:
-        return list(records), None
-    found, changed, model = [], [], ""
-    for record in records:
-        sidecar = read_sidecar(folder / "episodes" / record.episode_id, model_hash)
-        if sidecar is not None and record.labelled_by in ("", "reward"):
-            model = sidecar.model
-            before = EpisodeOutcome[record.outcome.upper()]
-            now = outcome_by(sidecar.rewards, before)
-            if now is not before:
-                changed.append(record.episode_id)
-                record = replace(record, outcome=now.name.lower())
-        found.append(record)
-    return found, {"model": model, "model_hash": model_hash, "changed": changed}
-
-
-def rate_of(records: Sequence[EpisodeRecord], phase: str) -> dict[str, Any]:
-    """Success rate of a phase with its interval."""
-    return success_rate([record.success for record in of_phase(records, phase)]).as_dict()
 
 
 def latency(values: Sequence[float]) -> dict[str, Any]:

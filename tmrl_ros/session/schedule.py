@@ -78,9 +78,9 @@ def plan(config: Config, kind: Kind = "finetune") -> list[PhasePlan]:
 
 
 def _probe(config: Config) -> PhasePlan:
-    """The probe of the steering range, which comes before anything is learned."""
+    """The probe of an actor's range of noise, which comes before anything is learned."""
     session, method = config.session, config.method
-    trains = method.learns and session.train_episodes > 0 and not session.replay_from
+    trains = method.judges_noise and session.train_episodes > 0 and not session.replay_from
     episodes = session.probe_episodes if trains and session.evaluation_episodes else 0
     return PhasePlan(Phase.OTHER, episodes, method.name, False, False, is_probe=True)
 
@@ -92,7 +92,8 @@ def next_goal(
 
     A goal of training ends where training is compared with the base policy and could be worse.
     """
-    records = still_valid(records)
+    after = [phase.method for phase in phases if phase.phase is Phase.EVALUATE_AFTER]
+    records = still_valid(records, *after)
     for phase in phases:
         if phase.is_probe:
             if (probe := next_probe(phase.episodes, records)) is None:

@@ -1,0 +1,55 @@
+"""The fine-tuning methods by name: whether they learn, what they need of a policy and of rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+MethodName = Literal["tmrl", "expo", "dsrl", "tmrl_paper", "rlpd", "vgps", "base", "scripted"]
+
+
+class Capability(StrEnum):
+    """What a policy can be steered by, as its bundle declares it.
+
+    `PLANS`: its chunks are tool positions and openings, which plans can tell (`data/plans.py`).
+    `BATCH`: it makes several chunks at one decision.
+    """
+
+    ACTION_NOISE = "action_noise"
+    CONTEXT_TIMESTEP = "context_timestep"
+    CONTEXT_NOISE = "context_noise"
+    PLANS = "plans"
+    BATCH = "batch"
+
+
+@dataclass(frozen=True)
+class MethodTraits:
+    """What a method is, for those who do not run it.
+
+    Attributes:
+        needs: Capabilities that the policy must have.
+        judges: What its critics judge: the motion of a chunk, the noise it came from, or nothing.
+    """
+
+    needs: frozenset[Capability]
+    judges: Literal["plan", "noise", ""]
+
+    @property
+    def learns(self) -> bool:
+        """Whether it fine-tunes anything."""
+        return bool(self.judges)
+
+
+_NOISE, _PLANS, _BATCH = Capability.ACTION_NOISE, Capability.PLANS, Capability.BATCH
+_CONTEXT = (Capability.CONTEXT_TIMESTEP, Capability.CONTEXT_NOISE)
+METHODS: dict[str, MethodTraits] = {
+    "tmrl": MethodTraits(frozenset({_NOISE, *_CONTEXT, _PLANS, _BATCH}), "plan"),
+    "expo": MethodTraits(frozenset({_NOISE, _PLANS, _BATCH}), "plan"),
+    "dsrl": MethodTraits(frozenset({_NOISE}), "noise"),
+    "tmrl_paper": MethodTraits(frozenset({_NOISE, *_CONTEXT}), "noise"),
+    "rlpd": MethodTraits(frozenset({_PLANS}), "plan"),
+    "vgps": MethodTraits(frozenset({_NOISE, _PLANS, _BATCH}), "plan"),
+    "base": MethodTraits(frozenset(), ""),
+    "scripted": MethodTraits(frozenset(), ""),
+}

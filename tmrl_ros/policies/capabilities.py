@@ -1,0 +1,59 @@
+"""Does a policy offer what a method needs? Compared before anything starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tmrl_ros.core.config import MethodConfig
+from tmrl_ros.core.errors import BundleError
+from tmrl_ros.core.methods import METHODS, Capability
+from tmrl_ros.data.plans import PLAN_ROWS
+
+if TYPE_CHECKING:
+    from tmrl_ros.policies.bundle import PolicySpec
+
+
+def offered(spec: PolicySpec) -> frozenset[Capability]:
+    """What a policy can be steered by.
+
+    Bundles of format 1 do not tell the context's noise from its timestep, and all of them make
+    chunks of positions. Chunks of fewer rows than a plan has points are none.
+    """
+    found = {item for item in Capability if item in spec.capabilities}
+    if spec.format == 1:
+        found.add(Capability.PLANS)
+        if Capability.CONTEXT_TIMESTEP in found:
+            found.add(Capability.CONTEXT_NOISE)
+    if spec.action.horizon < PLAN_ROWS:
+        found.discard(Capability.PLANS)
+    return frozenset(found)
+
+
+def check_capabilities(spec: PolicySpec, method: MethodConfig, where: Path) -> None:
+    """Refuse a method that the policy cannot be fine-tuned with.
+
+    Args:
+        spec: The policy's description.
+        method: The chosen method.
+        where: File the description comes from.
+
+    Raises:
+        BundleError: One sentence: method, bundle, what is missing and which methods would do.
+    """
+    has, needs = offered(spec), METHODS[method.name].needs
+    if missing := [item for item in Capability if item in needs - has]:
+        fit = [name for name, traits in METHODS.items() if traits.needs <= has]
+        raise BundleError(
+            f"{where}: method {method.name} needs a policy that takes "
+            f"{' and '.join(missing)}; the bundle declares "
+            f"{', '.join(sorted(spec.capabilities)) or 'nothing'}. Use method="
+            f"{', '.join(name for name in fit if name != 'scripted')}, or another bundle."
+        )
+    if method.samples > spec.max_samples:
+        key = "rerank_samples" if method.rerank_samples else "candidates"
+        raise BundleError(
+            f"{where}: method {method.name} chooses among method.{key}={method.samples} chunks, "
+            f"the bundle makes at most {spec.max_samples} at a decision: set "
+            f"method.{key}={spec.max_samples} or use another bundle."
+        )
