@@ -115,3 +115,20 @@ def test_the_command_starts_without_heavy_libraries():
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.stderr.strip() == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["--decisions", "3"], "needs the episode"),
+        (["--episode", "train_000001"], "either --decisions"),
+        (["--episode", "train_000001", "--decisions", "3", "--undo"], "either --decisions"),
+        (["--episode", "train_000001", "--undo"], "no session in sessions/"),
+        (["--episode", "train_000001", "--undo", "--session", "absent"], "no session 'absent'"),
+    ],
+)
+def test_a_cut_that_is_not_whole_is_refused(monkeypatch, tmp_path, capsys, words, why):
+    monkeypatch.chdir(tmp_path)
+    assert main(["label", "trim", *words]) == 2
+    said = capsys.readouterr().err
+    assert why in said and said.count("\n") == 1

@@ -20,6 +20,10 @@ FULL = {
     "updates_owed": 30,
     "transitions": 480,
     "safety": {"state": "LATCHED", "code": "FORCE", "message": "The hand felt 70 N."},
+    "base": {"rate": 0.2, "low": 0.13, "high": 0.29, "n": 100},
+    "critic": {"expected": 0.71, "seen": 0.42, "disagreement": 0.05},
+    "clip_rate": 0.031,
+    "fallback": "The base policy acts in training episodes 31 to 50: it is better.",
     "aborted": 2,
     "problem": {"at": "10:12:33", "text": "train_000039 was aborted: perception is silent"},
     "message": "resetting the scene",
@@ -42,7 +46,10 @@ def test_the_panel_shows_everything_a_person_needs(status):
     text = drawn(status, {"arm": "ok", "camera": "restarted 1x"}, ["camera died"])
     for expected in (
         "40 of 200",
-        "65% [43%, 82%] of 20",
+        "65% [43%, 82%] of 20; base policy 20% [13%, 29%] of 100",
+        "expect 0.71, came 0.42, differ by 0.05",
+        "3.1% of targets",
+        "The base policy acts in training episodes 31 to 50: it is better.",
         "12.3 min robot",
         "▁▅█ 0.50",
         "480 transitions",

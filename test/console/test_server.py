@@ -22,6 +22,7 @@ from tmrl_ros.console.pictures import Pictures
 from tmrl_ros.console.routes import Console
 from tmrl_ros.console.server import ConsoleServer
 from tmrl_ros.core.errors import OperatorError
+from tmrl_ros.session.records import EpisodeRecord, load_records
 
 TOKEN = new_token()
 PATIENCE_S = 20.0
@@ -35,7 +36,8 @@ class Served:
         self.model = ConsoleModel("lift-1", "lift", "lift the red cube", ("wrist",))
         self.pictures = Pictures()
         self.said = []
-        console = Console(self.model, self.pictures, self.hand, Lifeline(latch_s), folder)
+        bags = folder / "episodes"
+        console = Console(self.model, self.pictures, self.hand, Lifeline(latch_s), bags)
         self.server = ConsoleServer(
             console, address="127.0.0.1", ports=(0,), token=TOKEN, say=self.said.append
         )
@@ -92,6 +94,30 @@ def test_a_label_names_outcome_and_episode(served):
 def test_a_label_that_cannot_be_read_is_refused(served, body):
     assert served.ask("POST", "/api/label", body)[0].status == 400
     assert served.hand.pressed == []
+
+
+def test_a_cut_is_written_into_the_session(served, tmp_path):
+    record = EpisodeRecord("train_000003", 3, "train", "timeout", decisions=9)
+    line = {name: getattr(record, name) for name in ("episode_id", "index", "phase", "outcome")}
+    (tmp_path / "episodes.jsonl").write_text(json.dumps({**line, "decisions": 9}) + "\n")
+    words = {"episode": "train_000003", "decisions": 4, "outcome": "success"}
+    reply, body = served.ask("POST", "/api/trim", json.dumps(words))
+    assert (reply.status, json.loads(body)["message"]) == (
+        200,
+        "Episode train_000003 ends after 4 of 9 decisions, as success.",
+    )
+    (cut,) = load_records(tmp_path)
+    assert (cut.outcome, cut.trimmed_to) == ("success", 4)
+    words["decisions"] = 10
+    reply, body = served.ask("POST", "/api/trim", json.dumps(words))
+    assert reply.status == 409 and "from 1 to 9" in json.loads(body)["message"]
+    assert load_records(tmp_path) == [cut]
+
+
+@pytest.mark.parametrize("body", ["{}", '{"episode": "train_000003", "decisions": "4"}'])
+def test_a_cut_that_cannot_be_read_is_refused(served, tmp_path, body):
+    assert served.ask("POST", "/api/trim", body)[0].status == 400
+    assert not (tmp_path / "trims.jsonl").exists()
 
 
 @pytest.mark.parametrize("token", [None, "", "wrong", TOKEN + "x"])

@@ -49,6 +49,7 @@ class Cell(Node):
         super().__init__("cell")
         self.rows = rows
         self.success_at = {}  # index of the episode -> decision at which the truth says success
+        self.success_with = {}  # method that acts -> the same, for all its episodes
         self.silent_policy = False
         self.latch_at = None  # (episode index, decision): once
         self.latched, self.code = True, "START"
@@ -91,7 +92,8 @@ class Cell(Node):
         position = msg.ee_pose.position
         position.x, position.y, position.z = (0.45, 0.0, 0.2) if self.at_home else (0.6, 0.1, 0.1)
         msg.ee_pose.orientation.x, msg.ee_pose.orientation.w = 1.0, 0.0
-        decided = self.success_at.get(self.current.index, 99)
+        decided = self.success_with.get(self.current.method, 99)
+        decided = self.success_at.get(self.current.index, decided)
         done = self.current.state == EpisodeState.RUNNING and self.decision >= decided
         self.truths.publish(GroundTruth(header=at, success=done, progress=0.5))
         self.states.publish(msg)
@@ -127,7 +129,7 @@ class Cell(Node):
         self.current = msg
         if msg.state == EpisodeState.ENDED:
             self.at_home = False
-            if msg.outcome != ABORTED:
+            if msg.learn and msg.outcome != ABORTED:
                 self.trained_through = msg.episode_id
         if started:
             self.decision = -1
@@ -483,3 +485,45 @@ def test_restarted_manager_gets_the_rest_of_the_job(stage, tmp_path, start_sessi
         "evaluate_after_000000",
         "evaluate_after_000001",
     ]
+
+
+TRUST = (
+    *("session.evaluation_episodes=6", "session.train_episodes=16", "task.max_decisions=2"),
+    *("session.fallback_window=6", "session.fallback_every=3", "session.fallback_episodes=4"),
+    *("method=dsrl", "method.warmup_episodes=0"),
+)
+
+
+def test_a_base_policy_that_is_better_is_probed_first_and_takes_over(
+    stage, tmp_path, start_session
+):
+    show = stage(*TRUST)
+    show.cell.success_with = {"base": 1, "probe_z_0.5": 1}
+    process = start_session(show)
+
+    def acts():
+        return [(r.phase, r.method) for r in load_records(tmp_path) if not r.aborted]
+
+    show.until(lambda: ("train", "base") in acts(), "the base policy in training")
+    assert read_json(tmp_path / "status.json")["fallback"].startswith(
+        "The base policy acts in training episodes 7 to 10: 0 of the last 6 training episodes"
+    )
+    process.send_signal(signal.SIGINT)
+    ended_with(show, process, "the interrupted session's end")
+    show.until(lambda: show.manager._runner is None, "the end of the cancelled goal")
+    code, text = ended_with(show, start_session(show), "the job's end")
+    assert code == 0, text
+
+    before = [("evaluate_before", "base")] * 6
+    probes = [("other", "probe_z_1")] * 5 + [("other", "probe_z_0.5")] * 5
+    training = [("train", name) for name in ["dsrl"] * 6 + ["base"] * 4 + ["dsrl"] * 6]
+    assert acts() == before + probes + training + [("evaluate_after", "dsrl")] * 6
+    learned = {e.episode_id for e in show.ended if e.learn and e.outcome != ABORTED}
+    assert learned == {f"train_{index:06d}" for index in range(16)}
+
+    report = json.loads((tmp_path / "report.json").read_text())
+    (fallback,) = report["fallbacks"]
+    assert (fallback["from_episode"], fallback["episodes"]) == (7, 4)
+    assert "noise is kept to 50% of its range" in report["steering_notice"]
+    assert [row["verdict"] for row in report["steering"]] == ["destructive", "no harm shown"]
+    assert "What was learned is tried again." in text

@@ -1,4 +1,4 @@
-"""The learner over real DDS: late estimates and late labels reach it without a restart."""
+"""The learner over real DDS: late estimates, labels and cuts reach it without a restart."""
 
 import sys
 import time
@@ -12,6 +12,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 
 from tmrl_msgs.msg import ActionChunk, ChunkOutcome, EpisodeEvent, LearnerStatus, RewardEstimate
+from tmrl_ros.cli.main import main
 from tmrl_ros.core import topics
 from tmrl_ros.core.load import load_config, write_config
 from tmrl_ros.core.types import Chunk, Episode, EpisodeOutcome, EpisodeState, Outcome, Reward
@@ -19,6 +20,8 @@ from tmrl_ros.nodes.common import EVENTS, RELIABLE
 from tmrl_ros.nodes.learner import Learner
 from tmrl_ros.policies.bundle import check_bundle
 from tmrl_ros.policies.context import feature_size
+from tmrl_ros.session.collector import Collector
+from tmrl_ros.session.records import append_record
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
 import recorded  # noqa: E402
@@ -31,6 +34,15 @@ TOPICS = {
     Reward: (RewardEstimate, topics.REWARD, RELIABLE),
     Episode: (EpisodeEvent, topics.EPISODE, EVENTS),
 }
+
+
+CUT = ("--episode", "train_000000")
+
+
+def log_episode(session, ended):
+    """Write what the session node would have written of the episode."""
+    record = Collector(current=ended).on_episode(ended, 0.0, 0.0)
+    append_record(session, record, ended)
 
 
 class Stage:
@@ -113,3 +125,11 @@ def test_what_is_said_late_is_learned_from_without_a_restart(stage):
     stage.until(lambda: stage.status.successes == 1, "the label")
     assert stage.learner._core.replay.successes() == ROWS
     assert stage.status.episodes == 1, "it is the same episode"
+
+    session = stage.learner.session_dir
+    log_episode(session, ended)
+    assert main(["label", "trim", "--session", str(session), *CUT, "--decisions", "2"]) == 0
+    stage.until(lambda: stage.status.transitions == 2, "the cut")
+    assert stage.learner._core.replay.successes() == 2
+    assert main(["label", "trim", "--session", str(session), *CUT, "--undo"]) == 0
+    stage.until(lambda: stage.status.transitions == ROWS, "the cut that was taken back")

@@ -52,6 +52,7 @@ def write(folder, phase, index, outcome, *, attempt=0, **changes):
         phase=phase,
         prompt="lift",
         reason=record.reason,
+        method=record.method or "tmrl",
         robot_seconds=record.robot_seconds,
     )
     append_record(folder, record, ended)
@@ -293,3 +294,31 @@ def test_command_names_what_was_changed():
     assert "session.dir" not in text
     moved = config.session.model_copy(update={"domain_id": 7})
     assert command(config.model_copy(update={"session": moved})) == text
+
+
+def test_a_fall_back_to_the_base_policy_is_reported_with_its_figures(tmp_path):
+    config = load_config(["task=lift", f"session.dir={tmp_path}"])
+    write_config(config, tmp_path / "config.yaml")
+    for index in range(20):
+        write(tmp_path, Phase.EVALUATE_BEFORE, index, EpisodeOutcome.SUCCESS, method="base")
+    figures = {"value_expected": 0.8, "return_seen": 0.2, "disagreement": 0.1}
+    for index in range(50):
+        method = "base" if index >= 40 else "tmrl"
+        write(
+            tmp_path,
+            Phase.TRAIN,
+            index,
+            EpisodeOutcome.SUCCESS if method == "base" else EpisodeOutcome.FAILURE,
+            method=method,
+            learner=figures,
+        )
+    report = build_report(tmp_path)
+    (found,) = report["fallbacks"]
+    assert (found["from_episode"], found["episodes"]) == (41, 10)
+    assert (found["successes"], found["n"]) == (0, 20)
+    assert (found["base_successes"], found["base_n"]) == (20, 20)
+    assert found["p_value"] < found["level"] < 0.05
+    assert report["critic"] == {"expected": 0.8, "seen": 0.2, "disagreement": 0.1}
+    page = (tmp_path / "report.html").read_text()
+    assert "From training episode 41 on the base policy acted" in page
+    assert "expect 0.80 of a decision" in page

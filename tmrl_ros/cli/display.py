@@ -45,6 +45,7 @@ class PlainDisplay:
         self._shown: tuple[str, int] | None = None
         self._line = ""
         self._problem = ""
+        self._notices: dict[str, str] = {}
         self._due = 0.0
         self._print(f"{title} (session {folder})")
 
@@ -53,6 +54,10 @@ class PlainDisplay:
         if status and status.problem_text and status.problem_text != self._problem:
             self._problem = status.problem_text
             self._print(f"problem: {status.problem_text}")
+        for name, text in status.notices.items() if status else ():
+            if text not in ("", self._notices.get(name)):
+                self._print(f"{name}: {text}")
+            self._notices[name] = text
         line = status.line() if status else "starting the nodes"
         unwell = [f"{name} {state}" for name, state in nodes.items() if state != "ok"]
         line += f" | {', '.join(unwell)}" if unwell else ""
@@ -151,6 +156,13 @@ def panel(
         f"{status.transitions} transitions, {status.updates_per_second:.0f} updates/s, "
         f"{status.updates_owed} owed",
     )
+    if status.critic_text:
+        rows.add_row("critics", status.critic_text)
+    if status.clip_text:
+        rows.add_row("clipped", status.clip_text)
+    for name, text in status.notices.items():
+        if text:
+            rows.add_row(name, f"[yellow]{escape(text)}[/]")
     colour = {"LATCHED": "bold red", "READY": "green", "RUNNING": "green"}
     style = colour.get(status.safety_state.upper(), "")
     rows.add_row(

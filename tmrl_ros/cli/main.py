@@ -19,10 +19,13 @@ RUNS = {
     "collect": "record episodes of the policy and learn nothing",
     "up": "start every node and wait for commands",
 }
+OUTCOMES = ("success", "failure", "timeout")
+LABEL_HELP = "how it ended; trim: cut its end off"
+BECAME_HELP = "trim: how it ended where it is cut; as it had ended by default"
 CALLS = {
     "stop": "press the software stop (the hardware button comes first)",
     "reset": "release the software stop, once its cause is gone",
-    "label": "set the outcome of the running or an ended episode",
+    "label": "set the outcome of the running or an ended episode, or cut off the end of one",
 }
 
 
@@ -73,9 +76,12 @@ def _parser() -> argparse.ArgumentParser:
     for name, text in CALLS.items():
         command = commands.add_parser(name, help=text, description=text)
         if name == "label":
-            command.add_argument("outcome", choices=("success", "failure", "timeout", "aborted"))
+            command.add_argument("outcome", choices=(*OUTCOMES, "aborted", "trim"), help=LABEL_HELP)
             command.add_argument("--episode", default="", help="the latest by default")
             command.add_argument("--by", default="operator", help="who says so")
+            command.add_argument("--decisions", type=int, help="trim: how many are kept")
+            command.add_argument("--outcome", choices=OUTCOMES, dest="became", help=BECAME_HELP)
+            command.add_argument("--undo", action="store_true", help="trim: take the cut back")
         command.add_argument("--session", help="whose graph; the newest that runs by default")
         _with_overrides(command)
     text = "print the address of a running graph's page with the stop button; serve it if need be"
@@ -114,6 +120,10 @@ def _dispatch(args: argparse.Namespace) -> int:
 
         resume = getattr(args, "resume", None)
         return run_graph(args.command, args.overrides, resume=resume, plain=args.plain)
+    if args.command == "label" and args.outcome == "trim":
+        from tmrl_ros.cli.trim import trim
+
+        return trim(args)
     if args.command in CALLS:
         from tmrl_ros.cli.services import call
 

@@ -22,6 +22,11 @@ class Status:
     robot_minutes: float = 0.0
     wall_minutes: float = 0.0
     t_context: tuple[float, ...] = ()
+    base: dict[str, float | None] = field(default_factory=dict)
+    critic: dict[str, float | None] = field(default_factory=dict)
+    clip_rate: float | None = None
+    fallback: str = ""
+    steering: str = ""
     updates_per_second: float = 0.0
     updates_owed: int = 0
     transitions: int = 0
@@ -44,12 +49,30 @@ class Status:
 
     @property
     def success_text(self) -> str:
-        """Success rate of the last episodes with its 95 % interval."""
-        rate, n = self.success.get("rate"), int(self.success.get("n") or 0)
-        if rate is None or not n:
-            return "no episodes yet"
-        low, high = self.success.get("low") or 0.0, self.success.get("high") or 0.0
-        return f"{rate:.0%} [{low:.0%}, {high:.0%}] of {n}"
+        """Success rate of the last episodes and the base policy's, with their 95 % intervals."""
+        base = _rate(self.base) if self.phase != "evaluate_before" else ""
+        now = _rate(self.success) or "no episodes yet"
+        return f"{now}; base policy {base}" if base else now
+
+    @property
+    def notices(self) -> dict[str, str]:
+        """What a person has to know, by name; "" where there is nothing."""
+        return {"fall-back": self.fallback, "steering": self.steering}
+
+    @property
+    def critic_text(self) -> str:
+        """Whether the critics' values come true, and how much the critics differ."""
+        expected, seen = self.critic.get("expected"), self.critic.get("seen")
+        spread = self.critic.get("disagreement")
+        if expected is None or seen is None:
+            return ""
+        differ = f", differ by {spread:.2f}" if spread is not None else ""
+        return f"expect {expected:.2f}, came {seen:.2f}{differ}"
+
+    @property
+    def clip_text(self) -> str:
+        """Share of the latest targets that the supervisor changed."""
+        return "" if self.clip_rate is None else f"{self.clip_rate:.1%} of targets"
 
     @property
     def t_context_text(self) -> str:
@@ -73,6 +96,8 @@ class Status:
             f"robot {self.robot_minutes:.1f} min, wall {self.wall_minutes:.1f} min | "
             f"{self.transitions} transitions, {self.updates_per_second:.0f} updates/s, "
             f"{self.updates_owed} owed | safety {self.safety_text}"
+            + (f" | critics {self.critic_text}" if self.critic_text else "")
+            + (f" | clipped {self.clip_text}" if self.clip_text else "")
             + (f" | {self.messages_lost} messages lost" if self.messages_lost else "")
             + (f" | {self.message}" if self.message else "")
         )
@@ -87,6 +112,14 @@ def read_status(path: Path) -> Status | None:
         return None
 
 
+def _rate(rate: dict[str, float | None]) -> str:
+    value, n = rate.get("rate"), int(rate.get("n") or 0)
+    if value is None or not n:
+        return ""
+    low, high = rate.get("low") or 0.0, rate.get("high") or 0.0
+    return f"{value:.0%} [{low:.0%}, {high:.0%}] of {n}"
+
+
 def _parse(raw: dict[str, Any]) -> Status:
     safety = raw.get("safety") or {}
     problem = raw.get("problem") or {}
@@ -99,6 +132,11 @@ def _parse(raw: dict[str, Any]) -> Status:
         robot_minutes=float(raw.get("robot_minutes") or 0.0),
         wall_minutes=float(raw.get("wall_minutes") or 0.0),
         t_context=tuple(float(t) for t in timesteps),
+        base=dict(raw.get("base") or {}),
+        critic=dict(raw.get("critic") or {}),
+        clip_rate=None if raw.get("clip_rate") is None else float(raw["clip_rate"]),
+        fallback=str(raw.get("fallback") or ""),
+        steering=str(raw.get("steering") or ""),
         updates_per_second=float(raw.get("updates_per_second") or 0.0),
         updates_owed=int(raw.get("updates_owed") or 0),
         transitions=int(raw.get("transitions") or 0),

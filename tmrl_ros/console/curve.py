@@ -46,6 +46,7 @@ def episode_rows(records: Sequence[EpisodeRecord]) -> list[dict[str, Any]]:
             "reason": record.reason,
             "labelled_by": record.labelled_by,
             "decisions": record.decisions,
+            "trimmed_to": record.trimmed_to,
             "robot_seconds": round(record.robot_seconds, 1),
             "t_context": _mean(record.t_context),
             "clipped": record.steps_clipped,

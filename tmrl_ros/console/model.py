@@ -26,7 +26,10 @@ from tmrl_ros.core.types import (
 from tmrl_ros.session.records import EpisodeRecord
 
 SAFETY_SILENT_S = 1.0
-RUN_FIELDS = ("phase", "episode", "episodes_total", "success_rate", "wall_minutes", "message")
+RUN_FIELDS = (
+    *("phase", "episode", "episodes_total", "success_rate", "wall_minutes", "message"),
+    *("critic", "fallback", "steering"),
+)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import json
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,8 @@ from tmrl_ros.console.buttons import Answer, Operator
 from tmrl_ros.console.lifeline import Lifeline
 from tmrl_ros.console.model import ConsoleModel
 from tmrl_ros.console.pictures import Pictures
+from tmrl_ros.core.errors import OperatorError
+from tmrl_ros.session.trimming import trim_episode
 
 PAGE = Path(__file__).parent / "page"
 FILES = {
@@ -82,6 +84,7 @@ class Routes:
         self._console = console
         self._changed = asyncio.Event()
         self._sockets: set[web.WebSocketResponse] = set()
+        self._files = ThreadPoolExecutor(1, thread_name_prefix="files")
 
     def application(self) -> web.Application:
         """All of them, behind the guard."""
@@ -243,7 +246,23 @@ class Routes:
             "label": lambda words: operator.label(
                 str(words["outcome"]), str(words.get("episode", ""))
             ),
+            "trim": self._trim,
         }
+
+    def _trim(self, words: Mapping[str, Any]) -> Future[Answer]:
+        """Cut a recorded episode, which is a line in a file: in a thread, for disks may be slow."""
+        episode, decisions = str(words["episode"]), words["decisions"]
+        if decisions is not None and type(decisions) is not int:
+            raise ValueError(f"decisions {decisions!r} is no whole number")
+        session, outcome = self._console.bags.parent, str(words.get("outcome", ""))
+
+        def cut() -> Answer:
+            try:
+                return Answer(True, trim_episode(session, episode, decisions, outcome=outcome))
+            except (OperatorError, OSError) as error:
+                return Answer(False, str(error))
+
+        return self._files.submit(cut)
 
 
 def _token_of(request: web.Request) -> str:

@@ -258,6 +258,7 @@ class MethodConfig(Section):
     warmup_z_std: float = Field(0.5, gt=0, le=3, description="of the repeated noise in warm-up")
     success_fraction: float = Field(0.25, ge=0, le=1, description="of a batch from successes")
     candidates: int = Field(64, ge=2, le=1024, description="chunks per decision to choose from")
+    t_max: float = Field(1.0, ge=0, le=1, description="highest context timestep when steered")
     candidate_z_std: float = Field(0.8, gt=0, le=3, description="of the candidates' noise")
     edit_m: float = Field(0.02, ge=0, le=0.1, description="tmrl: spread of shifts of candidates")
     shift_m: float = Field(
@@ -308,6 +309,11 @@ class MethodConfig(Section):
         return METHODS[self.name].learns
 
     @property
+    def judges_noise(self) -> bool:
+        """Whether critics judge z, which an episode of the base policy does not have."""
+        return METHODS[self.name].judges == "noise"
+
+    @property
     def steers_context(self) -> bool:
         """Whether the method chooses the context timestep."""
         return Capability.CONTEXT_TIMESTEP in METHODS[self.name].needs
@@ -339,6 +345,16 @@ class SessionConfig(Section):
     max_robot_minutes: float = Field(55.0, gt=0, description="of training, resets included")
     stop_window: int = Field(0, ge=0, description="0 = never stop early")
     stop_success_rate: float = Field(1.0, gt=0, le=1)
+    probe_episodes: int = Field(
+        10, ge=0, description="most to probe one size of noise with before training; 0 = never"
+    )
+    fallback_window: int = Field(
+        40, ge=0, description="latest training episodes compared with the base policy; 0 = never"
+    )
+    fallback_every: int = Field(10, ge=1, description="training episodes between comparisons")
+    fallback_episodes: int = Field(
+        20, ge=1, description="the base policy acts in before what was learned is tried again"
+    )
     learner_lag_episodes: int = Field(
         1, ge=0, description="episodes the learner may be behind when simulated time can wait"
     )

@@ -16,13 +16,17 @@ from tmrl_ros.data.bag_stream import BagStream, is_topic
 from tmrl_ros.data.bag_writer import ABOUT_FILE
 from tmrl_ros.data.decode import RecordedObservation
 from tmrl_ros.data.transitions import by_person
+from tmrl_ros.data.trims import Trim
 
 Piece = Episode | Chunk | Outcome | Reward
 
 
 @dataclass
 class EpisodeRecord:
-    """What one bag tells about its episode. `complete` is False for a bag without its end."""
+    """What one bag tells about its episode. `complete` is False for a bag without its end.
+
+    `trim` is where a person cut it, which no bag tells (`data/recount.py`).
+    """
 
     path: Path
     episode_id: str
@@ -36,6 +40,7 @@ class EpisodeRecord:
     observations: list[RecordedObservation] = field(default_factory=list)
     robot: list[RobotSample] = field(default_factory=list)
     targets: list[Target] = field(default_factory=list)
+    trim: Trim | None = None
     others: list[Piece] = field(default_factory=list)
     """What came when the bag of its own episode was closed already (labels above all)."""
 

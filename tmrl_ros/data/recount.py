@@ -1,4 +1,4 @@
-"""Episodes as they count now: with the estimates that were chosen after they were recorded."""
+"""Episodes as they count now: with the estimates and cuts that came after they were recorded."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from tmrl_ros.core.types import EpisodeOutcome, EpisodeState, Reward
 from tmrl_ros.data.bag_reader import EpisodeRecord
 from tmrl_ros.data.reward_sidecar import chosen, read_sidecar
 from tmrl_ros.data.transitions import by_person
+from tmrl_ros.data.trims import read_trims
 
 
 def outcome_by(rewards: Sequence[Reward], recorded: EpisodeOutcome) -> EpisodeOutcome:
@@ -28,11 +29,12 @@ def outcome_by(rewards: Sequence[Reward], recorded: EpisodeOutcome) -> EpisodeOu
 def as_it_counts(session: Path, record: EpisodeRecord) -> EpisodeRecord:
     """An episode with the estimates that count for its session, and the outcome they imply.
 
-    The record itself where none were chosen. A person's label stays above all estimates.
+    A person's label stays above all estimates. Where the episode was cut comes with it.
 
     Raises:
         BagError: A file beside the bag is damaged.
     """
+    record = replace(record, trim=read_trims(session).get(record.episode_id))
     model_hash = chosen(session)
     sidecar = read_sidecar(record.path, model_hash) if model_hash else None
     if sidecar is None:

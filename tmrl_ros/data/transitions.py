@@ -28,6 +28,7 @@ from tmrl_ros.core.types import (
     Reward,
 )
 from tmrl_ros.data.plans import plans_of
+from tmrl_ros.data.trims import Trim, trimmed_end
 
 if TYPE_CHECKING:
     from tmrl_ros.data.bag_reader import EpisodeRecord
@@ -65,6 +66,12 @@ class Transition:
     parameters_version: int
     success_episode: bool
     edited: bool = False
+    actor: str = ""
+
+    @property
+    def by_base(self) -> bool:
+        """Whether the frozen policy acted alone, with noise for every row of the chunk."""
+        return self.actor == "base"
 
 
 @dataclass(frozen=True)
@@ -97,7 +104,8 @@ class EpisodeAssembler:
 
     Pieces of other episodes and of an earlier attempt at this one (older than its RUNNING), reset
     motions and repeated messages are ignored. A valid estimate replaces an invalid one. A person's
-    label overrules the estimate on the last row, whenever it comes.
+    label overrules the estimate on the last row, whenever it comes. With a `trim` the episode ends
+    where a person cut it; it may be set and taken back at any time.
 
     Args:
         episode_id: The episode.
@@ -118,7 +126,8 @@ class EpisodeAssembler:
         self._chunks: dict[int, Chunk] = {}  # by decision
         self._outcomes: dict[int, Outcome] = {}  # by sequence
         self._rewards: dict[int, Reward] = {}  # by sequence
-        self._ended: Episode | None = None
+        self._said: Episode | None = None
+        self.trim: Trim | None = None
         self._running_ns = 0
 
     def add(self, piece: Chunk | Outcome | Reward | Episode) -> list[Transition] | None:
@@ -146,8 +155,13 @@ class EpisodeAssembler:
 
     @property
     def ended(self) -> Episode | None:
-        """The ENDED event that counts: a person's label before the reward's."""
+        """The ENDED event that counts: a person's label before the reward's, and what was cut."""
         return self._ended
+
+    @property
+    def _ended(self) -> Episode | None:
+        said, trim = self._said, self.trim
+        return said if said is None or trim is None else trimmed_end(said, trim)
 
     @property
     def complete(self) -> bool:
@@ -218,8 +232,8 @@ class EpisodeAssembler:
         def rank(item: Episode) -> tuple[bool, int]:
             return by_person(item), item.stamp_ns
 
-        if self._ended is None or rank(event) >= rank(self._ended):
-            self._ended = event
+        if self._said is None or rank(event) >= rank(self._said):
+            self._said = event
 
     def _decisions(self) -> int:
         """Number of rows the episode should have; without its end, what its chunks let expect."""
@@ -306,6 +320,7 @@ class EpisodeAssembler:
             truncated=last and timeout and not terminated,
             parameters_version=chunk.parameters_version,
             success_episode=False,
+            actor=chunk.actor,
             edited=bool(np.any(chunk.edit)),
         )
 
@@ -327,6 +342,7 @@ class EpisodeAssembler:
 def assembler_of(record: EpisodeRecord, *, include_aborted: bool = False) -> EpisodeAssembler:
     """The live learner's own assembler, filled with a recorded episode."""
     assembler = EpisodeAssembler(record.episode_id, include_aborted=include_aborted)
+    assembler.trim = record.trim
     pieces: Iterable[Chunk | Outcome | Reward | Episode] = [
         *record.chunks,
         *record.outcomes,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
 import torch
@@ -13,14 +13,25 @@ from torch import nn
 
 from tmrl_ros.core.config import MethodConfig
 from tmrl_ros.core.types import Float32Array, FloatArray
+from tmrl_ros.data.steering import FULL, Range, probed_scale
 from tmrl_ros.learning.candidates import Workspace
-from tmrl_ros.learning.choice import NOTHING, Choice, Episode, Reach, base_noise, decoded
+from tmrl_ros.learning.choice import (
+    NOTHING,
+    Choice,
+    Episode,
+    Reach,
+    base_noise,
+    decoded,
+    unlearned_z,
+)
 from tmrl_ros.learning.methods import Sizes, acting_module, chooser_for
+from tmrl_ros.learning.networks import Actor
+from tmrl_ros.learning.rerank import actor_and_critics
 from tmrl_ros.learning.warmup import Exploration, prior
 from tmrl_ros.policies.context import feature_size
 from tmrl_ros.policies.policy import ChunkPolicy
 
-WARMUP, LEARNED, BASE = "warmup", "learned", "base"
+WARMUP, LEARNED, BASE, PROBE = "warmup", "learned", "base", "probe"
 
 
 @dataclass(frozen=True)
@@ -61,7 +72,9 @@ class ActingPolicy:
         self.version = 0
         context = policy.spec.context
         self._sizes = Sizes(feature_size(context), policy.z_size, context.size)
-        self._chooser = chooser_for(policy, method, Reach(workspace, row_m))
+        self._reach = Reach(workspace, row_m)
+        self._chooser = chooser_for(policy, method, self._reach)
+        self._probed = method
         self._learned: nn.Module | None = None
         self._exploration = prior()
         self._mode = BASE
@@ -80,9 +93,17 @@ class ActingPolicy:
             raise ValueError(
                 f"the weights are not those of {self.method.name} for this policy: {error}"
             ) from None
-        self._exploration = Exploration.from_json(json.loads(metadata_json)["exploration"])
+        metadata = json.loads(metadata_json)
+        self._narrow(Range(**metadata.get("steering", {})), module)
+        self._exploration = Exploration.from_json(metadata["exploration"])
         self._learned = module.eval().requires_grad_(False)
         self.version = version
+
+    def _narrow(self, steering: Range, module: nn.Module) -> None:
+        """Keep to the range that probing has left."""
+        narrowed = steering.narrowed(self.method)
+        narrow_actor(module, narrowed, self.policy.z_size)
+        self._chooser = chooser_for(self.policy, narrowed, self._reach)
 
     def begin_episode(self, *, index: int, seed: int, method: str, deterministic: bool) -> None:
         """Draw what stays the same over an episode: context noise, warm-up timestep, exploration.
@@ -92,8 +113,11 @@ class ActingPolicy:
         """
         self._episode = self._new_episode(seed)
         self._episode.deterministic = deterministic
+        scale = probed_scale(method)
         if method == BASE:
             self._mode = BASE
+        elif scale is not None:
+            self._mode, self._probed = PROBE, Range(scale).narrowed(self.method)
         elif self._learned is None or (index < self.method.warmup_episodes and not deterministic):
             t_context = self._exploration.choose(self._episode.rng)
             self._mode = WARMUP
@@ -132,12 +156,26 @@ class ActingPolicy:
         if self._mode == BASE:
             noise = base_noise(self.policy, self._episode.rng)
             return decoded(self.policy, context, noise, 0.0, self._episode.eps)
+        if self._mode == PROBE:
+            z = unlearned_z(self.policy, self._probed, self._episode.rng)
+            return decoded(self.policy, context, z, 0.0, self._episode.eps)
         if self._mode == WARMUP or self._learned is None:
             return self._chooser.warm_up(self._episode, context)
         return self._chooser.choose(self._episode, self._learned, context, features)
 
 
-def pack_weights(acting: nn.Module, exploration: Exploration) -> tuple[bytes, str]:
+def narrow_actor(module: nn.Module, method: MethodConfig, z_size: int) -> None:
+    """Give an actor of z, whose first values z is, the bound that its method has now."""
+    actor, _ = actor_and_critics(module)
+    if method.judges_noise and isinstance(actor, Actor):
+        actor.bounds[:z_size] = method.z_bound
+
+
+def pack_weights(
+    acting: nn.Module, exploration: Exploration, steering: Range = FULL
+) -> tuple[bytes, str]:
     """Weights as safetensors and metadata as JSON, for `PolicyParameters`."""
     tensors = {name: value.detach().clone() for name, value in acting.state_dict().items()}
-    return save(tensors), json.dumps({"exploration": exploration.to_json()})
+    return save(tensors), json.dumps(
+        {"exploration": exploration.to_json(), "steering": asdict(steering)}
+    )

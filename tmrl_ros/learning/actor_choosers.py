@@ -58,7 +58,7 @@ class PaperChooser:
         rng = episode.rng
         z = rng.uniform(-1, 1, self.policy.z_size).astype(np.float32) * self.method.z_bound
         eps = rng.uniform(-1, 1, len(context)).astype(np.float32)
-        return decoded(self.policy, context, z, float(rng.random()), eps)
+        return decoded(self.policy, context, z, self.method.t_max * float(rng.random()), eps)
 
     def choose(
         self, episode: Episode, learned: nn.Module, context: Float32Array, features: Float32Array
@@ -70,7 +70,7 @@ class PaperChooser:
         if critics is not None:
             parts = [z, sinusoidal_t(t[:, 0]), eps]
             best = _best(critics, features, parts, self.method, episode.rng)
-        timestep = float(t[best, 0].numpy() + 1) / 2
+        timestep = min(float(t[best, 0].numpy() + 1) / 2, self.method.t_max)
         return decoded(self.policy, context, z[best].numpy(), timestep, eps[best].numpy())
 
 

@@ -58,7 +58,8 @@ def draw(
 ) -> Candidates:
     """Draw candidates for a decision.
 
-    Half of them imitate (t = 0), the others have t anywhere in [0, 1] where the method chooses it.
+    Half of them imitate (t = 0), the others have t anywhere in [0, t_max] where the method chooses
+    it.
     Half of them see the episode's own context noise, so that what was begun under it can be gone on
     with; the others see fresh noise, and, if `edited`, their chunks are shifted a little (Gaussian
     edits that grow from the first row to the last): they try what the policy alone does not.
@@ -66,7 +67,7 @@ def draw(
     Args:
         policy: The frozen policy.
         context: Raw context (C,).
-        method: `candidate_z_std`, `edit_m`, and whether it steers the context timestep.
+        method: `candidate_z_std`, `t_max`, `edit_m`, and whether it steers the context timestep.
         rng: Source of everything random.
         count: How many, the first included.
         eps: The episode's context noise (C,).
@@ -76,7 +77,7 @@ def draw(
     """
     spread = method.candidate_z_std * rng.standard_normal((count, policy.z_size))
     z = np.clip(spread, -Z_LIMIT, Z_LIMIT).astype(np.float32)
-    t = rng.random(count).astype(np.float32)
+    t = (method.t_max * rng.random(count)).astype(np.float32)
     t[: count // 2 if method.steers_context else count] = 0.0
     noise = rng.standard_normal((count, len(context))).astype(np.float32)
     noise[::2] = eps

@@ -92,6 +92,13 @@ def decoded(
     return Choice(actions, z if z.ndim == 1 else NOTHING, t, eps)
 
 
+def unlearned_z(
+    policy: ChunkPolicy, method: MethodConfig, rng: np.random.Generator
+) -> Float32Array:
+    """Action noise from all of an actor's range, as one that has learned nothing could choose."""
+    return (method.z_bound * rng.uniform(-1, 1, policy.z_size)).astype(np.float32)
+
+
 def small_z(policy: ChunkPolicy, method: MethodConfig, rng: np.random.Generator) -> Float32Array:
     """Action noise for warm-up."""
     z = method.warmup_z_std * rng.standard_normal(policy.z_size)

@@ -23,12 +23,14 @@ from tmrl_ros.data.transitions import (
     Transition,
     assembler_of,
 )
+from tmrl_ros.data.trims import Trim
 from tmrl_ros.learning.acting import pack_weights
 from tmrl_ros.learning.calibration import ValueCheck, returns
 from tmrl_ros.learning.checkpoint import load_checkpoint, save_checkpoint, set_aside
-from tmrl_ros.learning.late import TakenEpisodes
+from tmrl_ros.learning.late import Change, TakenEpisodes
 from tmrl_ros.learning.methods import Sizes, learner_for
 from tmrl_ros.learning.replay import Replay
+from tmrl_ros.learning.steering import SteeringRange
 from tmrl_ros.learning.usable import nothing_usable, usable
 from tmrl_ros.learning.warmup import Counts, count, exploration
 
@@ -52,6 +54,7 @@ class Progress:
     successes: int = 0
     version: int = 0
     warmup: Counts = field(default_factory=dict)
+    steering: dict[str, float] | None = None  # decided before the first update, then it stays
     prior_through: str = ""  # the last episode before this method took over
 
 
@@ -90,6 +93,7 @@ class LearnerCore:
         self._queue: deque[AssembledEpisode] = deque()
         self._owed = 0.0
         self._check = ValueCheck()
+        self._range = SteeringRange(method, sizes.z)
         self._seeded = 0  # rows of earlier sessions
         self.seeding = False  # learning from them, before anything else
         self._current: AssembledEpisode | None = None
@@ -157,6 +161,8 @@ class LearnerCore:
         found, rows = 0, self._seeded
         learned: list[AssembledEpisode] = []
         for record in sorted(records, key=lambda item: item.episode_id):
+            if record.ended is not None:
+                self._range.hear(record.ended)
             if record.ended is None or not _may_learn(record.ended):
                 continue
             episode = self._taken.take(assembler_of(record))
@@ -176,6 +182,7 @@ class LearnerCore:
             self.progress.episodes = len(learned)
         if len(learned) == self.progress.episodes:
             self._count_anew(learned)
+        self._range.restore(self.progress.steering, self.learner)
         if switched:
             self.seeding = self.replay.size > 0
             self._owed = rows * self.method.updates_per_decision
@@ -190,6 +197,7 @@ class LearnerCore:
     def on_piece(self, piece: Piece) -> None:
         """Take one message, of a running episode or a late one."""
         if isinstance(piece, Episode):
+            self._range.hear(piece)
             if piece.phase is not Phase.TRAIN or not piece.learn:
                 return
             # What was restored is said again to a learner that was started late.
@@ -199,11 +207,19 @@ class LearnerCore:
                 self._assemblers[piece.episode_id] = EpisodeAssembler(piece.episode_id)
         assembler = self._assemblers.get(piece.episode_id)
         if assembler is None:
-            self._add_late(piece)
+            self._follow(self._taken.add(piece))
         elif assembler.add(piece) is not None:
             if assembler.ended is not None and _may_learn(assembler.ended):
                 self._close_before(piece.episode_id)
             self._finish(piece.episode_id)
+
+    def trim(self, episode_id: str, trim: Trim | None) -> None:
+        """A person cut an episode that has ended, or with None took that back."""
+        waiting = self._assemblers.get(episode_id)
+        if waiting is not None:
+            waiting.trim = trim
+        else:
+            self._follow(self._taken.trim(episode_id, trim))
 
     @property
     def incomplete(self) -> str:
@@ -224,16 +240,17 @@ class LearnerCore:
         """Do owed updates for about `budget_s` seconds; weights whenever an episode is done."""
         if not self.seeding and self._current is None and not self._begin_next():
             self.updates_per_second = 0.0
-            return None
+            return self._newer() if self._range.follow(self.learner) else None
         if self._warming_up:
             return self._end_episode()
+        if self.progress.steering is None:
+            self.progress.steering = self._range.decide(self.progress.warmup, self.learner)
         self._spend(budget_s)
         if self._owed >= 1:
             return None
         if self.seeding:
             self.seeding = False
-            self.progress.version += 1
-            return self.weights()
+            return self._newer()
         return self._end_episode()
 
     def _spend(self, budget_s: float) -> None:
@@ -260,7 +277,9 @@ class LearnerCore:
 
     def weights(self) -> Weights:
         """What to act with now."""
-        data, metadata = pack_weights(self.learner.acting, exploration(self.progress.warmup))
+        data, metadata = pack_weights(
+            self.learner.acting, exploration(self.progress.warmup), self._range.now
+        )
         return Weights(self.progress.version, self.progress.trained_through, metadata, data)
 
     def save(self) -> Path:
@@ -311,14 +330,13 @@ class LearnerCore:
         self.dropped_rows += sum(episode.dropped.values())
         self._queue.append(episode)
 
-    def _add_late(self, piece: Piece) -> None:
-        """Let a late estimate or label change an episode wherever it is now."""
-        changed = self._taken.add(piece)
+    def _follow(self, changed: Change | None) -> None:
+        """Let a late estimate, label or cut change an episode wherever it is now."""
         if changed is None:
             return
         before, after = changed
         self.dropped_rows += sum(after.dropped.values()) - sum(before.dropped.values())
-        name = piece.episode_id
+        name = after.episode_id
         for place, waiting in enumerate(self._queue):
             if waiting.episode_id == name:
                 self._queue[place] = after
@@ -345,7 +363,7 @@ class LearnerCore:
             return False
         self._current = self._queue.popleft()
         rows = self._usable(self._current.transitions)
-        if rows and self.learner.updates:
+        if rows and self.learner.updates and not rows[0].by_base:
             self._check.add(self.learner.judge(rows), returns(rows, self.method.discount))
         self.replay.add_episode(rows)
         self._learned.add(self._current.episode_id)
@@ -369,6 +387,9 @@ class LearnerCore:
         self.progress.episodes += 1
         self.progress.successes += _succeeded(episode)
         self.progress.trained_through = episode.episode_id
+        return self._newer()
+
+    def _newer(self) -> Weights:
         self.progress.version += 1
         return self.weights()
 

@@ -71,6 +71,7 @@ class DsrlLearner:
         if self.updates % 50 == 0:
             self.metrics["critic_loss"] = float(loss.detach()) / self.method.critics
             self.metrics["value_mean"] = float(values.detach().mean())
+            self.metrics["disagreement"] = float(values.detach().std(0).mean())
 
     def _update_actor(self, batch: Batch) -> None:
         self.critics.requires_grad_(False)

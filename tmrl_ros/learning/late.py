@@ -1,9 +1,13 @@
-"""What is said about an episode after it was taken: late estimates, and a person's late label."""
+"""What is said about an episode after it was taken: late estimates, a person's label or cut."""
 
 from __future__ import annotations
 
 from tmrl_ros.data.bag_reader import Piece
 from tmrl_ros.data.transitions import AssembledEpisode, EpisodeAssembler
+from tmrl_ros.data.trims import Trim
+
+Change = tuple[AssembledEpisode, AssembledEpisode]
+"""An episode before and after a late word."""
 
 
 class TakenEpisodes:
@@ -25,16 +29,28 @@ class TakenEpisodes:
         self._assemblers.pop(episode_id, None)
         self._taken.pop(episode_id, None)
 
-    def add(self, piece: Piece) -> tuple[AssembledEpisode, AssembledEpisode] | None:
-        """Take a late piece; the episode before and after it, None if that makes no difference."""
+    def add(self, piece: Piece) -> Change | None:
+        """Take a late piece; what it changed, None if it makes no difference."""
         assembler = self._assemblers.get(piece.episode_id)
         if assembler is None:
             return None
         assembler.add(piece)
-        before, after = self._taken[piece.episode_id], assembler.finish()
+        return self._changed(assembler)
+
+    def trim(self, episode_id: str, trim: Trim | None) -> Change | None:
+        """Cut an episode, or with None take that back; what that changed, if anything."""
+        assembler = self._assemblers.get(episode_id)
+        if assembler is None:
+            return None
+        assembler.trim = trim
+        return self._changed(assembler)
+
+    def _changed(self, assembler: EpisodeAssembler) -> Change | None:
+        name = assembler.episode_id
+        before, after = self._taken[name], assembler.finish()
         if _meaning(before) == _meaning(after):
             return None
-        self._taken[piece.episode_id] = after
+        self._taken[name] = after
         return before, after
 
 

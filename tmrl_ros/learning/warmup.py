@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tmrl_ros.data.steering import T_LEVELS
 from tmrl_ros.data.transitions import Transition
 
 
@@ -50,12 +51,9 @@ class Exploration:
         return cls(numbers("levels"), numbers("successes"), numbers("failures"))
 
 
-WARMUP_LEVELS = (0.0, 0.5, 1.0)
-
-
 def prior() -> Exploration:
     """Before anything was tried: the level of precise imitation is favoured."""
-    return Exploration(WARMUP_LEVELS, (2.0, 1.0, 1.0), (1.0, 1.0, 1.0))
+    return Exploration(T_LEVELS, (2.0, 1.0, 1.0), (1.0, 1.0, 1.0))
 
 
 Counts = dict[str, list[float]]
@@ -64,9 +62,15 @@ Counts = dict[str, list[float]]
 
 def count(counts: Counts, rows: Sequence[Transition], times: float = 1.0) -> None:
     """Add an episode to the counts if it was one of warm-up; `times` = -1 takes it back."""
-    if rows and all(row.parameters_version == 0 for row in rows):
+    if rows and all(row.parameters_version == 0 and not row.by_base for row in rows):
         level = counts.setdefault(f"{rows[0].t_context:g}", [0.0, 0.0])
         level[0 if rows[0].success_episode else 1] += times
+
+
+def tried(counts: Counts) -> dict[float, tuple[int, int]]:
+    """Successes and episodes of every level."""
+    seen = {level: counts.get(f"{level:g}", [0.0, 0.0]) for level in T_LEVELS}
+    return {level: (round(good), round(good + bad)) for level, (good, bad) in seen.items()}
 
 
 def exploration(counts: Counts) -> Exploration:

@@ -40,6 +40,7 @@ from tmrl_ros.core.config import Config
 from tmrl_ros.core.graph import nodes_for
 from tmrl_ros.data import decode
 from tmrl_ros.data.episodes_log import EPISODES_FILE, write_json_atomic
+from tmrl_ros.data.trims import TRIMS_FILE
 from tmrl_ros.nodes.common import EVENTS, LATCHED, RELIABLE, ConfiguredNode, run_node
 from tmrl_ros.nodes.operator import OperatorCalls
 from tmrl_ros.nodes.polling import PolledSubscription
@@ -187,7 +188,8 @@ class ConsoleNode(ConfiguredNode):
         self._model.tick(time.monotonic())
         self._model.on_nodes(self.get_node_names())
         self._model.on_status(read_json(self.session_dir / STATUS_FILE))
-        changed_ns = _changed_ns(self.session_dir / EPISODES_FILE)
+        files = (self.session_dir / EPISODES_FILE, self.session_dir / TRIMS_FILE)
+        changed_ns = max(_changed_ns(file) for file in files)
         if changed_ns != self._log_changed_ns:
             self._log_changed_ns = changed_ns
             self._model.on_log(load_records(self.session_dir))

@@ -33,13 +33,15 @@ from tmrl_msgs.msg import (
 from tmrl_ros.core import topics
 from tmrl_ros.core.config import Config
 from tmrl_ros.core.errors import ConfigurationError, OperatorError
-from tmrl_ros.core.types import EpisodeState
+from tmrl_ros.core.types import EpisodeState, Phase
 from tmrl_ros.data import decode
 from tmrl_ros.data.episodes_log import write_json_atomic
 from tmrl_ros.data.items import stamp_of
 from tmrl_ros.nodes.common import EVENTS, LATCHED, RELIABLE, ConfiguredNode, run_node
 from tmrl_ros.session.collector import Collector
+from tmrl_ros.session.fallback import BASE, notice, rule_of
 from tmrl_ros.session.origin import ORIGIN_FILE, origin
+from tmrl_ros.session.probe import steering_notice
 from tmrl_ros.session.problem import LatestProblem
 from tmrl_ros.session.records import append_record, load_records, of_phase
 from tmrl_ros.session.recover import recover_records
@@ -149,11 +151,15 @@ class Session(ConfiguredNode):
         self._goal = goal
         self._status.phase = PHASE_NAMES[goal.phase]
         self._status.episode = goal.start_index
-        self._status.episodes_total = goal.start_index + goal.episodes
+        whole = next(phase for phase in self._phases if phase.phase is goal.phase)
+        until = goal.start_index + goal.episodes
+        self._status.episodes_total = until if whole.is_probe else whole.episodes
         self._status.message = ""
         self.get_logger().info(
             f"Phase {self._status.phase}: {goal.episodes} episodes from {goal.start_index} on."
         )
+        self._tell_of_fallback(goal)
+        self._tell_of_steering()
         request = RunEpisodes.Goal(
             phase=int(goal.phase),
             episodes=goal.episodes,
@@ -171,6 +177,25 @@ class Session(ConfiguredNode):
         self._mark = f"goal {number.hex}"
         sent = self._client.send_goal_async(request, goal_uuid=UUID(uuid=list(number.bytes)))
         sent.add_done_callback(lambda future: self._on_accepted(goal, future))
+
+    def _tell_of_fallback(self, goal: Goal) -> None:
+        """Say why the base policy acts in training, and when what was learned is tried again."""
+        said = self._status.fallback
+        by_base = goal.phase is Phase.TRAIN and goal.method == BASE
+        self._status.fallback = notice(rule_of(self.config), self._records) if by_base else ""
+        if self._status.fallback:
+            self.get_logger().warning(self._status.fallback)
+        elif said:
+            self.get_logger().info("What was learned is tried again.")
+
+    def _tell_of_steering(self) -> None:
+        """Say once what of the steering range is destructive."""
+        said, self._status.steering = (
+            self._status.steering,
+            steering_notice(self.config, self._records),
+        )
+        if self._status.steering not in ("", said):
+            self.get_logger().warning(self._status.steering)
 
     def _on_accepted(self, goal: Goal, future: Future) -> None:
         handle = future.result()
@@ -268,6 +293,7 @@ class Session(ConfiguredNode):
         self._problem.on_end(event, time.strftime("%H:%M:%S"))
         append_record(self.session_dir, record, event)
         self._records = load_records(self.session_dir)
+        self._tell_of_steering()
         self._go_on()
 
     def _on_observation(self, data: bytes) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 
 from tmrl_ros.core.config import Config
+from tmrl_ros.session.probe import in_words as size_in_words
 from tmrl_ros.session.problem import in_words
 
 PAGE = """<!DOCTYPE html>
@@ -67,6 +68,13 @@ the button.</p>
 {{ r.relabelled.changed[:20]|join(", ") }}{% if r.relabelled.changed|length > 20 %} ...{% endif %}
 {% endif %}. <code>tmrl reward relabel --undo</code> brings back those of the day.</p>
 {% endif %}
+{% for item in r.fallbacks %}
+<p class="note">From training episode {{ item.from_episode }} on the base policy acted for
+{{ item.episodes }} episodes: {{ item.successes }} of the last {{ item.n }} had succeeded, of the
+base policy's {{ item.base_successes }} of {{ item.base_n }}
+{%- if item.p_value is not none %} (one-sided Fisher test, p =
+{{ "%.2g"|format(item.p_value) }}){% endif %}.</p>
+{% endfor %}
 {% if r.evaluation.get("said_by") %}
 <p class="note">Success before and after is the simulator's truth, of which nothing in the job knew.
 Of {{ r.evaluation.checked }} episodes the reward ({{ r.evaluation.said_by }}) called
@@ -79,6 +87,12 @@ Of {{ r.evaluation.checked }} episodes the reward ({{ r.evaluation.said_by }}) c
 <h2>Figures</h2>
 <table>
 <tr><td>targets slowed down or pulled in</td><td>{{ share(r.clip_rate) }}</td></tr>
+{% if r.critic.expected is not none and r.critic.seen is not none %}
+<tr><td>critics at the end</td><td>expect {{ "%.2f"|format(r.critic.expected) }} of a decision;
+{{ "%.2f"|format(r.critic.seen) }} came of it (last 20 episodes)
+{%- if r.critic.disagreement is not none %}; they differ by
+{{ "%.2f"|format(r.critic.disagreement) }}{% endif %}</td></tr>
+{% endif %}
 <tr><td>decisions</td><td>{{ r.decisions }}</td></tr>
 <tr><td>outcomes</td><td>{% for name, count in r.outcomes.items() %}{{ count }} {{ name }}
 {%- if not loop.last %}, {% endif %}{% endfor %}</td></tr>
@@ -91,6 +105,23 @@ Of {{ r.evaluation.checked }} episodes the reward ({{ r.evaluation.said_by }}) c
   if r.peak_memory_mb is not none else "not measured" }}</td></tr>
 <tr><td>messages lost</td><td>{{ lost(r.messages_lost) }}</td></tr>
 </table>
+{% if r.steering %}
+<h2>How far the policy may be steered</h2>
+<p>Success before anything was learned, under noise and context timesteps that were held. Against
+{{ interval(r.success_before) }} with the base policy. {{ r.steering_notice }}</p>
+<table>
+{% for item in r.steering %}<tr><td>{{ size_in_words(item.kind, item.level) }}</td>
+<td>{{ item.successes }} of {{ item.n }}: {{ item.verdict }}</td></tr>
+{% endfor %}</table>
+{% endif %}
+{% if r.trimmed %}
+<h2>Episodes that were cut</h2>
+<p>Learned from up to there alone (trims.jsonl); their bags are whole.</p>
+<table>
+{% for item in r.trimmed %}<tr><td>{{ item.episode_id }}</td>
+<td>{{ item.kept }} of {{ item.decisions }} decisions, {{ item.outcome }}</td></tr>
+{% endfor %}</table>
+{% endif %}
 {% if r.aborted %}
 <h2>Aborted episodes</h2>
 <p>Nothing was learned from them, and each is run again until it ends in another way.</p>
@@ -133,6 +164,7 @@ def render_page(report: Mapping[str, Any], config: Config, plots: Mapping[str, P
         lost=_lost,
         ms=_ms,
         in_words=in_words,
+        size_in_words=size_in_words,
     )
 
 

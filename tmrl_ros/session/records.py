@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from tmrl_ros.core.types import Episode, Phase
+from tmrl_ros.core.types import Episode, EpisodeOutcome, Phase
 from tmrl_ros.data.episodes_log import EPISODES_FILE, append_episode
+from tmrl_ros.data.trims import Trim, read_trims
 from tmrl_ros.session.seeds import PHASE_NAMES
 
 EVENT_FIELDS = frozenset(Episode.__dataclass_fields__)
@@ -34,6 +35,8 @@ class EpisodeRecord:
         steps_sent, steps_clipped: Targets sent and slowed down or pulled in by the supervisor.
         parameters_version: Learned weights of the last decision.
         learner: Figures of the learner when the episode ended.
+        trimmed_to: Decisions that are kept, where a person cut the episode after it had ended; not
+            in its line of the log (`data/trims.py`).
     """
 
     episode_id: str
@@ -59,6 +62,7 @@ class EpisodeRecord:
     parameters_version: int = 0
     bundle_hash: str = ""
     learner: Mapping[str, float | None] = field(default_factory=dict)
+    trimmed_to: int | None = None
 
     @property
     def aborted(self) -> bool:
@@ -71,7 +75,7 @@ class EpisodeRecord:
         return self.outcome == "success"
 
 
-_NAMES = tuple(item.name for item in fields(EpisodeRecord))
+_NAMES = tuple(item.name for item in fields(EpisodeRecord) if item.name != "trimmed_to")
 
 
 def append_record(folder: Path, record: EpisodeRecord, event: Episode) -> None:
@@ -90,6 +94,20 @@ def append_record(folder: Path, record: EpisodeRecord, event: Episode) -> None:
 
 
 def load_records(folder: Path) -> list[EpisodeRecord]:
+    """All records of a session in order, with the outcomes of episodes that were cut."""
+    trims = read_trims(folder)
+    return [_as_cut(record, trims.get(record.episode_id)) for record in logged_records(folder)]
+
+
+def _as_cut(record: EpisodeRecord, trim: Trim | None) -> EpisodeRecord:
+    if trim is None or record.aborted:
+        return record
+    said = EpisodeOutcome[record.outcome.upper()]
+    outcome, by = trim.outcome_of(said, record.labelled_by)
+    return replace(record, outcome=outcome.name.lower(), labelled_by=by, trimmed_to=trim.decisions)
+
+
+def logged_records(folder: Path) -> list[EpisodeRecord]:
     """All records of a session in order; of an attempt written twice (relabelled) the last.
 
     A torn line, left by a crash, is skipped. No file means no records.

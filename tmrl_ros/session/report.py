@@ -11,10 +11,12 @@ from tmrl_ros.core.config import Config
 from tmrl_ros.core.errors import ConfigurationError
 from tmrl_ros.core.load import read_config
 from tmrl_ros.data.episodes_log import write_bytes_atomic, write_json_atomic
+from tmrl_ros.session.fallback import rule_of
 from tmrl_ros.session.judged import AFTER, BEFORE, by_truth, rate_of, recount
 from tmrl_ros.session.origin import ORIGIN_FILE, origin
 from tmrl_ros.session.page import render_page
 from tmrl_ros.session.plots import draw_plots
+from tmrl_ros.session.probe import steering_notice, steering_rows
 from tmrl_ros.session.records import (
     EpisodeRecord,
     load_records,
@@ -25,9 +27,10 @@ from tmrl_ros.session.records import (
 )
 from tmrl_ros.session.statistics import percentile
 from tmrl_ros.session.status import STATUS_FILE, read_json, wall_seconds_before
+from tmrl_ros.session.trust import critic, fallback_rows
 
 CONFIG_FILE, MEMORY_FILE = "config.yaml", "memory.json"
-TRAIN = "train"
+TRAIN, PROBE = "train", "other"
 
 
 def build_report(session_dir: Path) -> dict[str, Any]:
@@ -85,11 +88,16 @@ def figures(config: Config, records: Sequence[EpisodeRecord], folder: Path) -> d
         "episodes": len(training),
         "robot_minutes": robot_seconds(records, TRAIN) / 60.0,
         "robot_minutes_resets": sum(r.reset_seconds for r in records if r.phase == TRAIN) / 60.0,
+        "robot_minutes_probe": robot_seconds(records, PROBE) / 60.0,
         "robot_minutes_evaluation": robot_seconds(records, BEFORE, AFTER) / 60.0,
         "wall_minutes": wall_seconds_before(folder, records) / 60.0,
         "decisions": sum(record.decisions for record in counted),
         "outcomes": dict(Counter(record.outcome for record in records)),
         "clip_rate": clipped / sent if sent else None,
+        "critic": critic(training[-1].learner if training else {}),
+        "fallbacks": fallback_rows(rule_of(config), valid),
+        "steering": steering_rows(config, valid),
+        "steering_notice": steering_notice(config, valid),
         "latency_ms": latency([value for record in records for value in record.latency_ms]),
         "aborted": [
             {
@@ -100,6 +108,16 @@ def figures(config: Config, records: Sequence[EpisodeRecord], folder: Path) -> d
             }
             for r in records
             if r.aborted
+        ],
+        "trimmed": [
+            {
+                "episode_id": r.episode_id,
+                "kept": r.trimmed_to,
+                "decisions": r.decisions,
+                "outcome": r.outcome,
+            }
+            for r in records
+            if r.trimmed_to is not None
         ],
         "messages_lost": status.get("messages_lost") or {},
         "peak_memory_mb": memory.get("peak_memory_mb"),

@@ -8,6 +8,8 @@ from typing import Literal
 
 from tmrl_ros.core.config import Config
 from tmrl_ros.core.types import Phase
+from tmrl_ros.session.fallback import BASE, Rule, next_block, rule_of
+from tmrl_ros.session.probe import next_probe
 from tmrl_ros.session.records import EpisodeRecord, of_phase, robot_seconds, still_valid
 from tmrl_ros.session.runner import Goal
 from tmrl_ros.session.seeds import PHASE_NAMES
@@ -18,7 +20,11 @@ Kind = Literal["finetune", "deploy", "collect"]
 
 @dataclass(frozen=True)
 class PhasePlan:
-    """One phase: `episodes` in all, within `max_robot_seconds` (0 = no limit)."""
+    """One phase: `episodes` in all, within `max_robot_seconds` (0 = no limit).
+
+    With `fallback` the base policy acts where what was learned is significantly worse. A probe has
+    at most `episodes` of every size of noise.
+    """
 
     phase: Phase
     episodes: int
@@ -28,6 +34,8 @@ class PhasePlan:
     max_robot_seconds: float = 0.0
     stop_window: int = 0
     stop_success_rate: float = 1.0
+    fallback: Rule | None = None
+    is_probe: bool = False
 
     @property
     def name(self) -> str:
@@ -58,22 +66,47 @@ def plan(config: Config, kind: Kind = "finetune") -> list[PhasePlan]:
             max_robot_seconds=session.max_robot_minutes * 60.0,
             stop_window=session.stop_window,
             stop_success_rate=session.stop_success_rate,
+            fallback=rule_of(config),
         )
         phases = [
             PhasePlan(Phase.EVALUATE_BEFORE, count, "base", False, True),
+            _probe(config),
             train,
             PhasePlan(Phase.EVALUATE_AFTER, count, method, False, True),
         ]
     return [phase for phase in phases if phase.episodes > 0]
 
 
+def _probe(config: Config) -> PhasePlan:
+    """The probe of an actor's range of noise, which comes before anything is learned."""
+    session, method = config.session, config.method
+    trains = method.judges_noise and session.train_episodes > 0 and not session.replay_from
+    episodes = session.probe_episodes if trains and session.evaluation_episodes else 0
+    return PhasePlan(Phase.OTHER, episodes, method.name, False, False, is_probe=True)
+
+
 def next_goal(
     phases: Sequence[PhasePlan], records: Sequence[EpisodeRecord], seed: int
 ) -> Goal | None:
-    """What is to be run next, given what has been done, or None when everything is done."""
+    """What is to be run next, given what has been done, or None when everything is done.
+
+    A goal of training ends where training is compared with the base policy and could be worse.
+    """
     after = [phase.method for phase in phases if phase.phase is Phase.EVALUATE_AFTER]
     records = still_valid(records, *after)
     for phase in phases:
+        if phase.is_probe:
+            if (probe := next_probe(phase.episodes, records)) is None:
+                continue
+            return Goal(
+                phase=phase.phase,
+                episodes=probe.episodes,
+                start_index=probe.start_index,
+                seed=seed,
+                method=probe.method,
+                learn=False,
+                deterministic=False,
+            )
         done = of_phase(records, phase.name)
         used_s = robot_seconds(records, phase.name)
         window = phase.stop_window
@@ -86,12 +119,16 @@ def next_goal(
         start = _first_missing(done)
         if start >= phase.episodes:
             continue
+        by_base, episodes = False, phase.episodes - start
+        if phase.fallback is not None:
+            block = next_block(phase.fallback, records, episodes)
+            by_base, episodes = block.by_base, block.episodes
         return Goal(
             phase=phase.phase,
-            episodes=phase.episodes - start,
+            episodes=episodes,
             start_index=start,
             seed=seed,
-            method=phase.method,
+            method=BASE if by_base else phase.method,
             learn=phase.learn,
             deterministic=phase.deterministic,
             max_robot_seconds=max(0.0, phase.max_robot_seconds - used_s),

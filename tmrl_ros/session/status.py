@@ -12,6 +12,7 @@ from tmrl_ros.data.episodes_log import write_json_atomic
 from tmrl_ros.session.records import EpisodeRecord, numbers, of_phase, robot_seconds
 from tmrl_ros.session.seeds import PHASE_NAMES
 from tmrl_ros.session.statistics import success_rate
+from tmrl_ros.session.trust import base_success, clip_rate, critic
 
 STATUS_FILE = "status.json"
 WINDOW = 20
@@ -29,6 +30,8 @@ class Status:
         safety: State ("latched", "ready", "running", "unknown"), code and message of the stop.
         messages_lost: Messages lost by node, as far as known.
         problem: The latest stop or aborted episode in words, and the time of day (`at`).
+        fallback: Why the base policy acts in training, "" while it does not.
+        steering: What of the steering range is destructive, "" if nothing is known to be.
     """
 
     phase: str = ""
@@ -42,6 +45,8 @@ class Status:
     )
     messages_lost: Mapping[str, int] = field(default_factory=dict)
     problem: Mapping[str, str] = field(default_factory=dict)
+    fallback: str = ""
+    steering: str = ""
     message: str = ""
     done: bool = False
 
@@ -62,6 +67,11 @@ class Status:
                 "updates_per_second": self.learner.get("updates_per_second"),
                 "updates_owed": self.learner.get("updates_owed"),
                 "transitions": self.learner.get("transitions"),
+                "base": base_success(records),
+                "critic": critic(self.learner),
+                "clip_rate": clip_rate(records, self.phase),
+                "fallback": self.fallback,
+                "steering": self.steering,
                 "safety": dict(self.safety),
                 "messages_lost": dict(self.messages_lost),
                 "aborted": sum(record.aborted for record in records),

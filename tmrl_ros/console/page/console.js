@@ -38,6 +38,8 @@
     showMinutes("robot", state.robot_minutes);
     showMinutes("wall", state.wall_minutes);
     showClips(state.clipped);
+    showCritics(state.run.critic || {});
+    set("notice", [state.run.fallback, state.run.steering].filter(Boolean).join(" "));
     showNodes(state);
     makeCameras(state.cameras);
     if (state.log_version !== logVersion) loadLog(state.log_version);
@@ -102,6 +104,14 @@
     const rate = (some, all) => all ? `${(100 * some / all).toFixed(1)} %` : "–";
     set("clip", rate(clipped.total, clipped.total_of));
     set("clip-words", `slowed down or pulled in by the supervisor; this episode ${rate(clipped.episode, clipped.of)}`);
+  }
+
+  function showCritics({expected, seen, disagreement}) {
+    const known = Number.isFinite(expected) && Number.isFinite(seen);
+    const differ = Number.isFinite(disagreement) ? `; they differ by ${disagreement.toFixed(2)}` : "";
+    set("critics", known ? `${expected.toFixed(2)} / ${seen.toFixed(2)}` : "–");
+    set("critic-words", known ? `expected of a decision / what came of it, last 20 episodes${differ}`
+      : "nothing learned yet");
   }
 
   function showNodes(state) {
@@ -188,7 +198,8 @@
       row.type = "button";
       row.dataset.episode = episode.id;
       const by = episode.labelled_by && episode.labelled_by !== "reward" ? ` (${episode.labelled_by})` : "";
-      row.append(make("span", short(episode.id)), make("b", episode.outcome + by),
+      const cut = episode.trimmed_to ? `, cut at ${episode.trimmed_to}` : "";
+      row.append(make("span", short(episode.id)), make("b", episode.outcome + by + cut),
         make("span", `${episode.robot_seconds.toFixed(0)} s`, "quiet"));
       row.addEventListener("click", () => Player.open(episode));
       return row;

@@ -17,8 +17,12 @@ const Player = (() => {
     const found = await reply.json();
     if (episode !== chosen) return;
     at("player-words").textContent = found.message || "";
+    at("trim").hidden = chosen.phase !== "train" || chosen.outcome === "aborted";
     if (found.frames) show(found);
   }
+
+  // Decisions that had begun by the time shown.
+  const kept = () => record ? record.chunks.filter((chunk) => chunk.t <= time + 1e-6).length : 0;
 
   // A repeated attempt's bag was moved aside under the attempt's number.
   const folder = (chosen) => chosen.outcome === "aborted" ? `${chosen.id}.aborted-${chosen.attempt + 1}` : chosen.id;
@@ -68,6 +72,7 @@ const Player = (() => {
       const frame = newest(frames);
       if (frame) at("player-frames").children[i].firstChild.src = `data:image/jpeg;base64,${frame.jpeg}`;
     });
+    at("trim-words").textContent = `up to here (${kept()} of ${record.chunks.length} decisions)`;
     const reward = newest(record.rewards);
     at("player-progress").style.width = `${100 * (reward ? reward.progress : 0)}%`;
     at("player-progress-n").textContent = reward ? `${Math.round(100 * reward.progress)} %` : "–";
@@ -102,6 +107,13 @@ const Player = (() => {
       const chosen = episode;
       const taken = await Console.press("label", {outcome: button.dataset.outcome, episode: chosen.id});
       if (taken && episode === chosen) at("player-title").textContent = `${chosen.id}: ${button.dataset.outcome}, operator`;
+    });
+  }
+  for (const button of document.querySelectorAll("#trim button")) {
+    button.addEventListener("click", () => {
+      if (!record) return;
+      const decisions = button.id === "untrim" ? null : kept();
+      Console.press("trim", {episode: episode.id, decisions, outcome: button.dataset.outcome || ""});
     });
   }
   return {open};
