@@ -16,6 +16,9 @@ from tmrl_ros.cli.main import main
 from tmrl_ros.core import topics
 from tmrl_ros.core.load import load_config, write_config
 from tmrl_ros.core.types import Chunk, Episode, EpisodeOutcome, EpisodeState, Outcome, Reward
+from tmrl_ros.data.bag_metadata import offered_qos
+from tmrl_ros.data.bag_writer import BagWriter
+from tmrl_ros.data.reward_sidecar import Sidecar, choose, write_sidecar
 from tmrl_ros.nodes.common import EVENTS, RELIABLE
 from tmrl_ros.nodes.learner import Learner
 from tmrl_ros.policies.bundle import check_bundle
@@ -133,3 +136,33 @@ def test_what_is_said_late_is_learned_from_without_a_restart(stage):
     assert stage.learner._core.replay.successes() == 2
     assert main(["label", "trim", "--session", str(session), *CUT, "--undo"]) == 0
     stage.until(lambda: stage.status.transitions == ROWS, "the cut that was taken back")
+
+
+def write_bag(folder, pieces):
+    writer = BagWriter(folder, custom={"episode_id": folder.name}, compress=True)
+    for piece in pieces:
+        topic, data, stamp_ns, *_ = recorded.item(piece)
+        qos = offered_qos(reliable=True, latched=topic.latched, depth=1)
+        writer.write(topic.name, topic.type_name, data, stamp_ns, qos=qos)
+    writer.close({})
+
+
+def test_a_session_that_is_judged_again_is_learned_from_as_it_counts_now(stage):
+    pieces = recorded.episode(decisions=ROWS, result=EpisodeOutcome.TIMEOUT)
+    bag = stage.learner.session_dir / "episodes" / "train_000000"
+    write_bag(bag, pieces)
+    for piece in pieces:
+        stage.tell(piece)
+    stage.until(lambda: stage.status.episodes == 1, "the episode")
+    assert (stage.status.transitions, stage.status.successes) == (ROWS, 0)
+
+    said = [piece for piece in pieces if isinstance(piece, Reward)]
+    again = [*said[:-1], replace(said[-1], success=True, progress=1.0)]
+    write_sidecar(bag, Sidecar(bag.name, "other", "f00d", {}, "", "", again))
+    choose(bag.parents[1], "f00d")
+    stage.until(lambda: stage.status.successes == 1, "the success that another model saw")
+    assert stage.learner._core.replay.successes() == ROWS
+    assert stage.status.episodes == 1, "it is the same episode"
+    choose(bag.parents[1], "")
+    stage.until(lambda: stage.status.successes == 0, "the word of the day")
+    assert stage.learner._core.replay.successes() == 0

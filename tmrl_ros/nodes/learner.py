@@ -27,6 +27,7 @@ from tmrl_ros.data import decode
 from tmrl_ros.data.bag_reader import EpisodeRecord, read_episode, read_session
 from tmrl_ros.data.bag_stream import BagError
 from tmrl_ros.data.recount import as_it_counts
+from tmrl_ros.data.relabels import Relabels
 from tmrl_ros.data.trims import read_trims
 from tmrl_ros.learning.core import LearnerCore, Weights
 from tmrl_ros.learning.demonstrated import Cutter
@@ -35,7 +36,7 @@ from tmrl_ros.nodes.common import EVENTS, ConfiguredNode, run_node
 from tmrl_ros.policies.bundle import check_bundle
 from tmrl_ros.policies.context import feature_size
 
-TRIMS_S = 1.0  # between looks at what a person has cut
+LOOK_S = 1.0  # between looks at what was cut or judged again
 SLICE_S = 0.02  # longest stretch of updates between looks at the messages
 INCOMPLETE_S = 3.0  # wall time that the rest of an ended episode may take; the bag has it by then
 # More than an episode's, so that a learner that is held up for a moment misses nothing.
@@ -71,7 +72,8 @@ class Learner(ConfiguredNode):
         for earlier in self.config.session.replay_from:
             rows = self._core.seed(earlier.name, _episodes_of(earlier))
             self.get_logger().info(f"The replay begins with {rows} decisions of {earlier}.")
-        self._trims, self._trims_seen = read_trims(self.session_dir), time.monotonic()
+        self._trims, self._looked_s = read_trims(self.session_dir), time.monotonic()
+        self._relabels = Relabels(self.session_dir)
         found = self._core.restore(_episodes_of(self.session_dir))
         if found:
             self.get_logger().info(f"Rebuilt the replay from {found} recorded episodes.")
@@ -99,7 +101,8 @@ class Learner(ConfiguredNode):
 
     def _on_timer(self) -> None:
         self._close_incomplete()
-        self._follow_trims()
+        self._look_for_words()
+        self._follow_relabels()
         seeding = self._core.seeding
         weights = self._core.work(SLICE_S)
         if weights is not None:
@@ -121,12 +124,14 @@ class Learner(ConfiguredNode):
         elif name and now_s - self._incomplete_s > INCOMPLETE_S:
             self._core.close_incomplete(name)
 
-    def _follow_trims(self) -> None:
-        """Look once a second whether a person has cut an episode, or taken that back."""
-        if time.monotonic() - self._trims_seen < TRIMS_S:
+    def _look_for_words(self) -> None:
+        """Look once a second whether episodes were cut or judged again, or that was taken back."""
+        if time.monotonic() - self._looked_s < LOOK_S:
             return
+        self._looked_s = time.monotonic()
+        if waiting := self._relabels.look():
+            self.get_logger().info(f"Other rewards count now: {waiting} episodes are read again.")
         before, self._trims = self._trims, read_trims(self.session_dir)
-        self._trims_seen = time.monotonic()
         for name in before.keys() | self._trims.keys():
             trim = self._trims.get(name)
             if trim == before.get(name):
@@ -135,6 +140,21 @@ class Learner(ConfiguredNode):
             where = f"ends after {trim.decisions} decisions" if trim else "is whole again"
             self.get_logger().info(f"{name} {where}: the replay follows.")
             self._publish_status()
+
+    def _follow_relabels(self) -> None:
+        """Let one episode that was judged again count as it does now."""
+        try:
+            record = self._relabels.take()
+        except (BagError, OSError) as error:
+            self.get_logger().error(f"{error} The rewards of the day go on to count for it.")
+            return
+        if record is None:
+            return
+        for reward in record.rewards:
+            self._core.on_piece(reward)
+        if record.ended is not None:
+            self._core.on_piece(record.ended)
+        self._publish_status()
 
     def _recall(self, episode_id: str) -> EpisodeRecord | None:
         try:
