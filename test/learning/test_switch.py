@@ -161,7 +161,10 @@ def test_a_method_whose_critics_judge_noise_takes_only_rows_that_one_noise_made(
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("dsrl", "critics judge action noise.*method=tmrl, expo, rlpd, vgps"), ("rlpd", "collect")],
+    [
+        ("dsrl", "critics judge action noise.*method=tmrl, expo, rlpd, vgps"),
+        ("rlpd", "tmrl demonstrate"),
+    ],
 )
 def test_an_earlier_session_of_no_use_is_refused_with_a_remedy(make, name, words):
     nothing = np.zeros(0, np.float32)

@@ -50,6 +50,7 @@ def write(folder, phase, index, outcome, *, attempt=0, **changes):
         record.labelled_by,
         index=index,
         phase=phase,
+        method=record.method or "tmrl",
         prompt="lift",
         reason=record.reason,
         method=record.method or "tmrl",
@@ -322,3 +323,23 @@ def test_a_fall_back_to_the_base_policy_is_reported_with_its_figures(tmp_path):
     page = (tmp_path / "report.html").read_text()
     assert "From training episode 41 on the base policy acted" in page
     assert "expect 0.80 of a decision" in page
+
+
+def test_it_says_when_the_method_changed_and_measures_the_new_one_alone(session):
+    assert build_report(session)["methods"] == [{"method": "tmrl", "first": 0, "last": 29}]
+    assert "The method changed" not in (session / "report.html").read_text()
+    config = load_config(["task=lift", "method=rlpd", "session.seed=3", f"session.dir={session}"])
+    write_config(config, session / "config.yaml")
+    report = build_report(session)
+    assert report["success_after"]["n"] == 0, "what another method reached is not this one's"
+    for index in range(30, 33):
+        write(session, Phase.TRAIN, index, EpisodeOutcome.SUCCESS, method="rlpd")
+    write(session, Phase.EVALUATE_AFTER, 0, EpisodeOutcome.TIMEOUT, method="rlpd", attempt=3)
+    report = build_report(session)
+    assert report["methods"] == [
+        {"method": "tmrl", "first": 0, "last": 29},
+        {"method": "rlpd", "first": 30, "last": 32},
+    ]
+    assert (report["success_after"]["n"], report["success_after"]["rate"]) == (1, 0.0)
+    page = " ".join((session / "report.html").read_text().split())
+    assert "The method changed while training: tmrl in episodes 1 to 30, then rlpd" in page

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from tmrl_ros.core.load import load_config
@@ -107,3 +109,11 @@ def test_other_jobs_have_one_phase():
     assert [p.phase for p in plan(config(), "deploy")] == [Phase.OTHER]
     (collect,) = plan(config(), "collect")
     assert (collect.phase, collect.episodes, collect.learn) == (Phase.COLLECT, 6, False)
+
+
+def test_another_method_is_measured_although_the_first_one_was():
+    by_tmrl = [replace(record, method="tmrl") for record in records(AFTER, *["success"] * 4)]
+    assert goal(ALL_BEFORE, ALL_TRAIN, by_tmrl) is None
+    again = goal(ALL_BEFORE, ALL_TRAIN, by_tmrl, overrides=["method=dsrl"])
+    assert (again.phase, again.episodes, again.start_index) == (AFTER, 4, 0)
+    assert again.method == "dsrl"

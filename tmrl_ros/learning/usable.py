@@ -40,7 +40,7 @@ def nothing_usable(session: str, method: MethodConfig) -> str:
         remedy = f"Take method={', '.join(other)}"
     else:
         why = "it has no ended episode of such a policy and no successful demonstration"
-        remedy = "Record demonstrations with `tmrl collect method=scripted task.region=demo`"
+        remedy = "Record demonstrations with `tmrl demonstrate`"
     return (
         f"The replay cannot begin with session {session}: {method.name} finds nothing to learn "
         f"from in it, for {why}. {remedy}, or leave it out of session.replay_from."

@@ -147,7 +147,7 @@ def still_valid(records: Sequence[EpisodeRecord], method: str = "") -> list[Epis
         record
         for i, record in enumerate(records)
         if record.phase != PHASE_NAMES[Phase.EVALUATE_AFTER]
-        or (i > last and method in ("", record.method))
+        or (i > last and (not method or record.method in ("", method)))
     ]
 
 
