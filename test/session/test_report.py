@@ -50,7 +50,6 @@ def write(folder, phase, index, outcome, *, attempt=0, **changes):
         record.labelled_by,
         index=index,
         phase=phase,
-        method=record.method or "tmrl",
         prompt="lift",
         reason=record.reason,
         method=record.method or "tmrl",

@@ -10,12 +10,12 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 from tmrl_ros.core.config import MethodConfig
 from tmrl_ros.core.errors import OperatorError
-from tmrl_ros.core.types import Episode, EpisodeOutcome, EpisodeState, Phase
+from tmrl_ros.core.types import Episode, EpisodeState, Phase
 from tmrl_ros.data.bag_reader import EpisodeRecord, Piece
 from tmrl_ros.data.transitions import (
     AssembledEpisode,
@@ -29,33 +29,11 @@ from tmrl_ros.learning.calibration import ValueCheck, returns
 from tmrl_ros.learning.checkpoint import load_checkpoint, save_checkpoint, set_aside
 from tmrl_ros.learning.late import Change, TakenEpisodes
 from tmrl_ros.learning.methods import Sizes, learner_for
+from tmrl_ros.learning.progress import Progress, Weights, may_learn, succeeded
 from tmrl_ros.learning.replay import Replay
 from tmrl_ros.learning.steering import SteeringRange
 from tmrl_ros.learning.usable import nothing_usable, usable
-from tmrl_ros.learning.warmup import Counts, count, exploration
-
-
-@dataclass(frozen=True)
-class Weights:
-    """Actor weights ready to be published."""
-
-    version: int
-    trained_through: str
-    metadata_json: str
-    data: bytes
-
-
-@dataclass
-class Progress:
-    """Counters that a checkpoint keeps."""
-
-    trained_through: str = ""
-    episodes: int = 0
-    successes: int = 0
-    version: int = 0
-    warmup: Counts = field(default_factory=dict)
-    steering: dict[str, float] | None = None  # decided before the first update, then it stays
-    prior_through: str = ""  # the last episode before this method took over
+from tmrl_ros.learning.warmup import count, exploration
 
 
 class LearnerCore:
@@ -158,41 +136,35 @@ class LearnerCore:
         extra = load_checkpoint(self.folder, self.learner)
         if extra is not None:
             self.progress = Progress(**extra)
-        found, rows = 0, self._seeded
-        learned: list[AssembledEpisode] = []
+        mine = []
         for record in sorted(records, key=lambda item: item.episode_id):
             if record.ended is not None:
                 self._range.hear(record.ended)
-            if record.ended is None or not _may_learn(record.ended):
-                continue
+            if may_learn(record.ended):
+                mine.append(record)
+        if switched and mine:
+            self.progress.prior_through = self.progress.trained_through = mine[-1].episode_id
+        learned: list[AssembledEpisode] = []
+        for record in mine:
             episode = self._taken.take(assembler_of(record))
-            found += 1
             self._restored.add(record.episode_id)
-            if switched:
-                self.progress.prior_through = self.progress.trained_through = record.episode_id
-            if switched or (extra is not None and self._knows(record.episode_id)):
-                stored = self._stored(episode)
-                rows += len(stored)
-                self.replay.add_episode(stored)
-                self._learned.add(episode.episode_id)
-                learned.append(episode)
-            else:
+            if record.episode_id > self.progress.trained_through:
                 self._queue.append(episode)
+                continue
+            self.replay.add_episode(self._stored(episode))
+            self._learned.add(episode.episode_id)
+            learned.append(episode)
         if switched:
             self.progress.episodes = len(learned)
         if len(learned) == self.progress.episodes:
             self._count_anew(learned)
         self._range.restore(self.progress.steering, self.learner)
-        if switched:
-            self.seeding = self.replay.size > 0
+        rows = self._seeded + sum(len(self._usable(item.transitions)) for item in learned)
+        self.seeding = rows > 0 if switched else extra is None and self._seeded > 0
+        no_update_yet = not self._seeded and self.progress.episodes < self.method.warmup_episodes
+        if self.seeding or no_update_yet:
             self._owed = rows * self.method.updates_per_decision
-        elif extra is None and self._seeded:
-            self.seeding = True
-            self._owed = self._seeded * self.method.updates_per_decision
-        elif not self._seeded and self.progress.episodes < self.method.warmup_episodes:
-            # No update was done yet.
-            self._owed = self.replay.size * self.method.updates_per_decision
-        return found
+        return len(mine)
 
     def on_piece(self, piece: Piece) -> None:
         """Take one message, of a running episode or a late one."""
@@ -209,7 +181,7 @@ class LearnerCore:
         if assembler is None:
             self._follow(self._taken.add(piece))
         elif assembler.add(piece) is not None:
-            if assembler.ended is not None and _may_learn(assembler.ended):
+            if may_learn(assembler.ended):
                 self._close_before(piece.episode_id)
             self._finish(piece.episode_id)
 
@@ -307,10 +279,6 @@ class LearnerCore:
             return rows
         return [replace(row, parameters_version=0) for row in rows]
 
-    def _knows(self, episode_id: str) -> bool:
-        """Whether the checkpoint has learned from an episode."""
-        return episode_id <= self.progress.trained_through
-
     def _close_before(self, episode_id: str) -> None:
         """Wait no longer for what is missing of the episodes before one.
 
@@ -324,7 +292,7 @@ class LearnerCore:
 
     def _finish(self, episode_id: str) -> None:
         assembler = self._assemblers.pop(episode_id)
-        if assembler.ended is None or not _may_learn(assembler.ended):
+        if not may_learn(assembler.ended):
             return
         episode = self._taken.take(assembler)
         self.dropped_rows += sum(episode.dropped.values())
@@ -356,7 +324,7 @@ class LearnerCore:
         if self._current is not None and self._current.episode_id == before.episode_id:
             self._current = after
         else:
-            self.progress.successes += _succeeded(after) - _succeeded(before)
+            self.progress.successes += succeeded(after) - succeeded(before)
 
     def _begin_next(self) -> bool:
         if not self._queue:
@@ -375,7 +343,7 @@ class LearnerCore:
 
     def _count_anew(self, learned: list[AssembledEpisode]) -> None:
         """Count what a checkpoint counted, with the labels that came after it."""
-        self.progress.successes = sum(_succeeded(episode) for episode in learned)
+        self.progress.successes = sum(succeeded(episode) for episode in learned)
         self.progress.warmup = {}
         for episode in learned:
             count(self.progress.warmup, self._usable(episode.transitions))
@@ -385,20 +353,10 @@ class LearnerCore:
         assert episode is not None and episode.ended is not None
         self._current = None
         self.progress.episodes += 1
-        self.progress.successes += _succeeded(episode)
+        self.progress.successes += succeeded(episode)
         self.progress.trained_through = episode.episode_id
         return self._newer()
 
     def _newer(self) -> Weights:
         self.progress.version += 1
         return self.weights()
-
-
-def _may_learn(ended: Episode) -> bool:
-    return (
-        ended.phase is Phase.TRAIN and ended.learn and ended.outcome is not EpisodeOutcome.ABORTED
-    )
-
-
-def _succeeded(episode: AssembledEpisode) -> bool:
-    return episode.ended is not None and episode.ended.outcome is EpisodeOutcome.SUCCESS

@@ -29,9 +29,10 @@ from tmrl_ros.data.bag_stream import BagError
 from tmrl_ros.data.recount import as_it_counts
 from tmrl_ros.data.relabels import Relabels
 from tmrl_ros.data.trims import read_trims
-from tmrl_ros.learning.core import LearnerCore, Weights
+from tmrl_ros.learning.core import LearnerCore
 from tmrl_ros.learning.demonstrated import Cutter
 from tmrl_ros.learning.methods import Sizes
+from tmrl_ros.learning.progress import Weights
 from tmrl_ros.nodes.common import EVENTS, ConfiguredNode, run_node
 from tmrl_ros.policies.bundle import check_bundle
 from tmrl_ros.policies.context import feature_size
