@@ -318,6 +318,21 @@ def test_learner_that_reads_bags_is_waited_for():
     assert show.name is not None
 
 
+def test_learner_that_learns_from_recordings_is_waited_for_as_long_as_it_gets_on():
+    show = Show()
+    show.world.learner_ready = False
+    bound_s = show.gates.settings.learner_ready_s
+    for owed in (4000, 3000, 2000, 1000):
+        show.world.updates_owed = owed
+        show.now_s += 0.9 * bound_s
+        show.wait()
+    assert show.name is None and show.runner.result is None
+    assert "learns from what was recorded" in show.runner.waiting
+    show.now_s += 1.1 * bound_s
+    show.wait()
+    assert not show.runner.result.success and "Gave up" in show.runner.result.message
+
+
 def test_robot_time_is_a_budget_that_counts_aborted_episodes_too():
     show = Show(lag=9, episodes=100, max_robot_seconds=1.0)
     show.wait()

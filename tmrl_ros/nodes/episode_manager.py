@@ -204,6 +204,7 @@ class EpisodeManager(ConfiguredNode):
 
     def _on_learner(self, msg: LearnerStatus) -> None:
         self._world.learner_ready = bool(msg.ready)
+        self._world.updates_owed = int(msg.updates_owed)
         self._world.trained_through = msg.trained_through
         if self._runner is not None and self._runner.running is None:
             self._drive(self._runner.on_time(time.monotonic()))

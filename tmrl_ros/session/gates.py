@@ -31,6 +31,7 @@ class World:
         safety: None before the first safety state.
         recorder_fault: Why the recorder cannot record, "" when it can.
         learner_ready: The learner may be trained on, and its weights are published.
+        updates_owed: Gradient steps that it has to do yet, as far as it has said.
         learns: The session's method has a learner.
         trained_through: Last episode the learner has learned from.
         paused: A person holds back further episodes.
@@ -41,6 +42,7 @@ class World:
     safety: SafetyView | None = None
     recorder_fault: str = ""
     learner_ready: bool = False
+    updates_owed: int = 0
     learns: bool = False
     trained_through: str = ""
     paused: bool = False
@@ -118,9 +120,15 @@ class Gates:
             return self._ask_latched(world.safety, now_s)
         acts_as_learned = world.learns and phase in (Phase.EVALUATE_AFTER, Phase.OTHER)
         if (learn or acts_as_learned) and not world.learner_ready:
-            text = "Waiting for the learner to be ready (it may be reading bags)."
-            return self._wait("ready", now_s, settings.learner_ready_s, text)
+            return self._await_learner(world.updates_owed, now_s)
         return self._ask_learner(world, phase, learn, now_s)
+
+    def _await_learner(self, owed: int, now_s: float) -> tuple[Verdict, str]:
+        """Wait for a learner that reads bags, or learns from them first: as long as it gets on."""
+        text = "Waiting for the learner to be ready (it may be reading bags)."
+        if owed:
+            text = "Waiting for the learner, which learns from what was recorded before it begins."
+        return self._wait(f"ready, {owed}", now_s, self.settings.learner_ready_s, text)
 
     def episode_learned(self, episode_id: str) -> None:
         """Remember an episode from which the learner will learn."""
