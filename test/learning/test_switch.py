@@ -159,6 +159,20 @@ def test_a_method_whose_critics_judge_noise_takes_only_rows_that_one_noise_made(
     assert size["tmrl"] == 4 * ROWS, "critics of plans do not ask how a motion was made"
 
 
+def test_a_method_that_can_use_nothing_recorded_begins_with_the_next_episode(make):
+    _, records = session(make, "tmrl")
+    for record in records:
+        record.chunks = [replace(chunk, t_context=0.5) for chunk in record.chunks]
+    core = make(name="dsrl", **SETTINGS)
+    assert core.restore(records) == 3
+    assert not core.seeding and core.replay.size == 0 and core.updates_owed == 0
+    assert core.progress.version == 0, "untrained weights are never acted with"
+    for piece in pieces(3):
+        core.on_piece(piece)
+    assert learn(core) == [name_of(3)]
+    assert core.replay.size == ROWS and core.progress.episodes == 4
+
+
 @pytest.mark.parametrize(
     ("name", "words"),
     [

@@ -78,11 +78,7 @@ class Learner(ConfiguredNode):
         found = self._core.restore(_episodes_of(self.session_dir))
         if found:
             self.get_logger().info(f"Rebuilt the replay from {found} recorded episodes.")
-        if self._core.progress.prior_through:
-            self.get_logger().info(
-                f"{self.config.method.name} goes on where another method has acted, through "
-                f"{self._core.progress.prior_through}; what that one learned is kept beside."
-            )
+        self._say_what_is_of_use(found)
         self._saved_at = self._core.progress.episodes
         for kind, topic, convert, qos in (
             (EpisodeEvent, topics.EPISODE, decode.episode, EVENTS),
@@ -99,6 +95,18 @@ class Learner(ConfiguredNode):
         self._timer = self.create_timer(
             0.001, self._on_timer, clock=Clock(clock_type=ClockType.STEADY_TIME)
         )
+
+    def _say_what_is_of_use(self, found: int) -> None:
+        """Tell what a method begins with that others have recorded for."""
+        name, rows = self.config.method.name, self._core.replay.size
+        if self._core.seeding:
+            self.get_logger().info(f"{name} learns from {rows} recorded decisions before it acts.")
+        elif self._core.progress.prior_through and not rows:
+            self.get_logger().warning(
+                f"Nothing in the {found} recorded episodes is of use to {name} (docs/method.md, "
+                "rows): it begins with the frozen policy. method.warmup_episodes, counted from the "
+                "session's first episode, says for how long."
+            )
 
     def _on_timer(self) -> None:
         self._close_incomplete()
