@@ -21,7 +21,8 @@ methods = pytest.mark.parametrize("name", ["tmrl", "expo", "dsrl", "tmrl_paper",
 
 
 def make(name: str, seed: int = 3) -> Learner:
-    return learner_for(METHOD.model_copy(update={"name": name}), SIZES, seed)
+    own = {"rerank_samples": 4} if name == "vgps" else {}
+    return learner_for(METHOD.model_copy(update={"name": name, **own}), SIZES, seed)
 
 
 def replay_of_anything() -> Replay:

@@ -48,17 +48,17 @@ class Method:
 
 def learner_for(method: MethodConfig, sizes: Sizes, seed: int) -> Learner:
     """A new learner of a method that learns."""
-    return METHODS[method.name].learner(method, sizes, seed)
+    return PARTS[method.name].learner(method, sizes, seed)
 
 
 def acting_module(method: MethodConfig, sizes: Sizes) -> nn.Module:
     """The network that `Learner.acting` of a method is, for its weights to be put in."""
-    return METHODS[method.name].acting(method, sizes)
+    return PARTS[method.name].acting(method, sizes)
 
 
 def chooser_for(policy: ChunkPolicy, method: MethodConfig, reach: Reach) -> Chooser:
     """What chooses chunks for a method; the base policy's is never asked."""
-    found = METHODS.get(method.name)
+    found = PARTS.get(method.name)
     return (found.chooser if found else NoiseChooser)(policy, method, reach)
 
 
@@ -81,7 +81,7 @@ def _rlpd(method: MethodConfig, sizes: Sizes) -> nn.Module:
     return acting_of(method, PlanActor(sizes.features, method), _plan_critics(method, sizes))
 
 
-METHODS = {
+PARTS: dict[str, Method] = {
     "tmrl": Method(
         lambda method, sizes, seed: TmrlLearner(method, sizes.features, seed),
         _plan_critics,
