@@ -332,7 +332,8 @@ def test_it_says_when_the_method_changed_and_measures_the_new_one_alone(session)
     report = build_report(session)
     assert report["success_after"]["n"] == 0, "what another method reached is not this one's"
     for index in range(30, 33):
-        write(session, Phase.TRAIN, index, EpisodeOutcome.SUCCESS, method="rlpd")
+        acted = "base" if index == 31 else "rlpd"
+        write(session, Phase.TRAIN, index, EpisodeOutcome.SUCCESS, method=acted)
     write(session, Phase.EVALUATE_AFTER, 0, EpisodeOutcome.TIMEOUT, method="rlpd", attempt=3)
     report = build_report(session)
     assert report["methods"] == [

@@ -117,3 +117,11 @@ def test_another_method_is_measured_although_the_first_one_was():
     again = goal(ALL_BEFORE, ALL_TRAIN, by_tmrl, overrides=["method=dsrl"])
     assert (again.phase, again.episodes, again.start_index) == (AFTER, 4, 0)
     assert again.method == "dsrl"
+
+
+def test_a_method_that_takes_over_is_not_probed_any_more():
+    overrides = ["method=dsrl", "session.train_episodes=9"]
+    able = records(BEFORE, *["success"] * 4)
+    assert "probe" in goal(able, overrides=overrides).method
+    going_on = goal(able, ALL_TRAIN, overrides=overrides)
+    assert (going_on.phase, going_on.start_index, going_on.method) == (TRAIN, 6, "dsrl")

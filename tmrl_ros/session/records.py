@@ -152,9 +152,14 @@ def still_valid(records: Sequence[EpisodeRecord], method: str = "") -> list[Epis
 
 
 def methods_of(records: Sequence[EpisodeRecord]) -> list[dict[str, Any]]:
-    """The methods that trained, in order: name, first and last episode of each stretch."""
+    """The methods that trained, in order: name, first and last episode of each stretch.
+
+    Episodes in which the base policy acted instead belong to the method that learned from them.
+    """
     found: list[dict[str, Any]] = []
     for record in of_phase(records, PHASE_NAMES[Phase.TRAIN]):
+        if record.method == "base":
+            continue
         if not found or found[-1]["method"] != record.method:
             found.append({"method": record.method, "first": record.index, "last": record.index})
         found[-1]["last"] = record.index

@@ -96,6 +96,8 @@ def next_goal(
     records = still_valid(records, *after)
     for phase in phases:
         if phase.is_probe:
+            if of_phase(records, PHASE_NAMES[Phase.TRAIN]):
+                continue  # another method has trained: this one has learned from that already
             if (probe := next_probe(phase.episodes, records)) is None:
                 continue
             return Goal(
