@@ -31,7 +31,6 @@ METHODS = {
 }
 ROBOT_MINUTES = {"pointmaze-giant": 90.0, "cube-single": 12.0}
 ITERATIONS = {"pointmaze-giant": 2500, "cube-single": 4000}
-STATES, ATTEMPTS = 20, 10
 ATTEMPTED = {"t = 0": 0.0, "t = 0.5": 0.5}
 
 
@@ -74,7 +73,7 @@ def bundle_of(folder: Path, task: str) -> Path:
     return folder / "bundles" / task
 
 
-def attempted(task: str, folder: Path) -> dict[str, Any]:
+def attempted(task: str, folder: Path, states: int, tries: int) -> dict[str, Any]:
     """Success@K of the frozen policy at several context timesteps, and at one drawn per attempt."""
     from ogbench_rig import attempts
     from ogbench_scenes import SCENES
@@ -87,26 +86,26 @@ def attempted(task: str, folder: Path) -> dict[str, Any]:
 
     prepare_torch(1)
     policy = ChunkPolicy(*load_bundle(bundle_of(folder, task)))
-    scenes = [SCENES[task]() for _ in range(ATTEMPTS)]
-    levels = {name: np.full(ATTEMPTS, t) for name, t in ATTEMPTED.items()}
-    levels["t drawn per attempt"] = np.random.default_rng(0).random(ATTEMPTS)
-    found: dict[str, Any] = {"states": STATES, "attempts": ATTEMPTS}
+    scenes = [SCENES[task]() for _ in range(tries)]
+    levels = {name: np.full(tries, t) for name, t in ATTEMPTED.items()}
+    levels["t drawn per attempt"] = np.random.default_rng(0).random(tries)
+    found: dict[str, Any] = {"states": states, "attempts": tries}
     for name, t in levels.items():
-        seeds = [episode_seed(0, Phase.EVALUATE_BEFORE, index) for index in range(STATES)]
+        seeds = [episode_seed(0, Phase.EVALUATE_BEFORE, index) for index in range(states)]
         came = np.array([attempts(scenes, policy, seed, t) for seed in seeds])
         found[name] = curves.success_at_k(came).round(4).tolist()
-        print(f"{task}, {name}: {found[name][0]:.0%} at once, {found[name][-1]:.0%} of {ATTEMPTS}")
+        print(f"{task}, {name}: {found[name][0]:.0%} at once, {found[name][-1]:.0%} of {tries}")
     return found
 
 
-def prepare(task: str, folder: Path) -> None:
+def prepare(task: str, folder: Path, states: int, tries: int) -> None:
     """Make policy and Success@K of an environment, unless they are there."""
     from ogbench_rig import pretrain
 
     if not (bundle_of(folder, task) / "policy.json").is_file():
         pretrain(task, bundle_of(folder, task), ITERATIONS[task])
     if known(task, folder) is None:
-        _attempts_of(task, folder).write_text(json.dumps(attempted(task, folder)))
+        _attempts_of(task, folder).write_text(json.dumps(attempted(task, folder, states, tries)))
 
 
 def known(task: str, folder: Path) -> dict[str, Any] | None:
@@ -127,6 +126,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--evaluations", type=int, default=25)
+    parser.add_argument("--states", type=int, default=40, help="for Success@K")
+    parser.add_argument("--attempts", type=int, default=20, help="at each of them")
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument(
         "--unfinished", action="store_true", help="show how far trials are, run none"
@@ -145,7 +146,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     if not args.unfinished:
         for task in args.tasks:
-            prepare(task, args.folder)
+            prepare(task, args.folder, args.states, args.attempts)
         wanted = [(t, m, s) for s in range(args.seeds) for t in args.tasks for m in args.methods]
         more = ["--evaluations", str(args.evaluations)]
         for line in curves.run_missing(__file__, args.folder, wanted, args.jobs, lambda _: more):
