@@ -120,10 +120,10 @@ def summarise(rows: Sequence[Row], minutes: float) -> dict[str, Any]:
         "seeds": len(rows),
         "before": float(np.mean(before)) if before else None,
         "after": iqm(after) if after.size else None,
-        "after_interval": list(interval(after)) if after.size else None,
+        "after_interval": _spread(after),
         "after_values": after.tolist(),
         "area": iqm(areas),
-        "area_interval": list(interval(areas)),
+        "area_interval": _spread(areas),
         "area_minutes": minutes,
         "minutes_to": {f"{rate:.0%}": [minutes_to(row, rate) for row in rows] for rate in RATES},
         "episodes_to": {f"{rate:.0%}": [episodes_to(row, rate) for row in rows] for rate in RATES},
@@ -131,6 +131,11 @@ def summarise(rows: Sequence[Row], minutes: float) -> dict[str, Any]:
         "episodes": float(np.mean([len(row["success"]) for row in rows])),
         "wall_minutes": float(np.mean([row["wall_minutes"] for row in rows])),
     }
+
+
+def _spread(values: NDArray[np.float64]) -> list[float] | None:
+    """The interval over seeds; one seed has none."""
+    return list(interval(values)) if len(values) > 1 else None
 
 
 def table(rows: Sequence[Row], tasks: Sequence[str], methods: Sequence[str]) -> dict[str, Any]:
@@ -154,9 +159,10 @@ def line(name: str, values: dict[str, Any]) -> str:
     def share(value: float | None) -> str:
         return "?" if value is None else f"{value:.0%}"
 
-    low, high = values["after_interval"] or (None, None)
-    after = f"{share(values['after'])} [{share(low)}, {share(high)}]"
-    return f"{name}: {share(values['before'])} -> {after}, {values['seeds']} seeds"
+    spread = values["after_interval"]
+    between = f" [{spread[0]:.0%}, {spread[1]:.0%}]" if spread else ""
+    after = f"{share(values['before'])} -> {share(values['after'])}{between}"
+    return f"{name}: {after}, seeds: {values['seeds']}"
 
 
 def plot(

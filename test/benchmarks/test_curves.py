@@ -77,6 +77,28 @@ def test_a_table_says_null_where_a_rate_was_not_reached(curves):
     assert values["minutes_to"]["90%"] == [None, 20.0]
     assert values["seeds"] == 2
     assert values["area_minutes"] == 30
+    assert curves.line("lift: tmrl", values) == "lift: tmrl: 10% -> 90% [90%, 90%], seeds: 2"
+
+
+def test_one_seed_has_no_interval_and_an_unfinished_one_no_result(curves):
+    (values,) = curves.table([row([0] * 30, before=None, after=None)], ["lift"], ["tmrl"]).values()
+    assert values["after"] is values["after_interval"] is values["area_interval"] is None
+    assert curves.line("lift", values) == "lift: ? -> ?, seeds: 1"
+
+
+def test_an_unfinished_trial_is_shown_on_request_until_it_is_finished(curves, tmp_path):
+    trial = ("cube", "tmrl", 0)
+    curves.write(tmp_path, trial, {"after": None}, finished=False)
+    assert curves.read(tmp_path) == []
+    assert curves.read(tmp_path, unfinished=True) == [{"after": None}]
+    curves.write(tmp_path, trial, {"after": 1.0})
+    assert curves.read(tmp_path, unfinished=True) == [{"after": 1.0}]
+
+
+def test_a_plot_has_every_task_that_was_run(curves, tmp_path):
+    rows = [row([0, 1] * 15, task=task, seed=seed) for task in "abcd" for seed in (0, 1)]
+    curves.plot(rows, "abcde", ["tmrl", "dsrl"], tmp_path / "plot.png", "minutes")
+    assert (tmp_path / "plot.png").stat().st_size > 10_000
 
 
 def test_results_are_found_again_and_not_run_twice(curves, tmp_path):
