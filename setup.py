@@ -73,7 +73,7 @@ setup(
     ],
     zip_safe=False,
     install_requires=["setuptools"],
-    extras_require={"hardware": extra("hardware")},
+    extras_require={"hardware": extra("hardware"), "benchmarks": extra("benchmarks")},
     entry_points={
         "console_scripts": [
             *(f"{node} = {PACKAGE}.nodes.{node}:main" for node in NODES),

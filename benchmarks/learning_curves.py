@@ -11,15 +11,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
+import curves
 
 ROOT = Path(__file__).resolve().parents[1]
 OUT = ROOT / "docs" / "benchmarks"
@@ -54,8 +51,6 @@ METHODS = {
     "tmrl, half successes": ["method.success_fraction=0.5"],
 }
 DEMONSTRATIONS = {"rlpd, 20 demonstrations": 20}
-WINDOW = 20
-RESAMPLES = 2000
 
 
 def trial(task: str, method: str, seed: int, episodes: int, evaluations: int) -> dict[str, Any]:
@@ -91,95 +86,6 @@ def trial(task: str, method: str, seed: int, episodes: int, evaluations: int) ->
     }
 
 
-def minutes_to(row: dict[str, Any], rate: float) -> float:
-    """Robot minutes until the last `WINDOW` episodes succeed at a rate; infinite if never."""
-    success = np.array(row["success"], float)
-    for end in range(WINDOW, len(success) + 1):
-        if success[end - WINDOW : end].mean() >= rate:
-            return float(row["robot_minutes"][end - 1])
-    return float("inf")
-
-
-def iqm(values: NDArray[np.float64]) -> float:
-    """Mean of the middle half (Agarwal et al., NeurIPS 2021), of few values their mean."""
-    ordered = np.sort(values)
-    cut = len(ordered) // 4
-    return float(ordered[cut : len(ordered) - cut].mean())
-
-
-def interval(values: NDArray[np.float64]) -> tuple[float, float]:
-    """Bootstrap 95 % interval of the interquartile mean."""
-    rng = np.random.default_rng(0)
-    draws = [iqm(rng.choice(values, len(values))) for _ in range(RESAMPLES)]
-    low, high = np.quantile(draws, [0.025, 0.975])
-    return float(low), float(high)
-
-
-def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """One method on one task, over seeds."""
-    after = np.array([row["after"] for row in rows])
-    areas = np.array([np.mean(row["success"]) for row in rows])
-    low, high = interval(after)
-    reached = {f"{rate:.0%}": [minutes_to(row, rate) for row in rows] for rate in (0.9, 0.95)}
-    return {
-        "seeds": len(rows),
-        "before": float(np.mean([row["before"] for row in rows])),
-        "after": iqm(after),
-        "after_interval": [low, high],
-        "after_values": after.tolist(),
-        "area": float(areas.mean()),
-        "minutes_to": {
-            name: [None if np.isinf(value) else value for value in values]
-            for name, values in reached.items()
-        },
-        "robot_minutes": float(np.mean([row["robot_minutes"][-1] for row in rows])),
-        "wall_minutes": float(np.mean([row["wall_minutes"] for row in rows])),
-    }
-
-
-def plot(rows: list[dict[str, Any]], path: Path) -> None:
-    """Training success against robot minutes: mean over seeds, and the seeds' spread."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    tasks = [task for task in TASKS if any(row["task"] == task for row in rows)]
-    columns = min(len(tasks), 3)
-    lines = -(-len(tasks) // columns)
-    size = (5.5 * columns, 4 * lines)
-    figure, axes = plt.subplots(lines, columns, figsize=size, squeeze=False)
-    for axis in axes.flat[len(tasks) :]:
-        axis.set_axis_off()
-    for axis, task in zip(axes.flat, tasks, strict=False):
-        for number, method in enumerate(METHODS):
-            mine = [row for row in rows if (row["task"], row["method"]) == (task, method)]
-            if not mine:
-                continue
-            end = min(row["robot_minutes"][-1] for row in mine)
-            grid = np.linspace(0, end, 100)
-            curves = np.array([_smoothed(row, grid) for row in mine])
-            label = f"{method} ({len(mine)} seeds)"
-            axis.plot(grid, curves.mean(0), color=f"C{number}", label=label)
-            axis.fill_between(
-                grid, curves.min(0), curves.max(0), color=f"C{number}", alpha=0.12, linewidth=0
-            )
-        axis.set(title=task, xlabel="robot minutes, resets included", ylim=(0, 1))
-        axis.grid(alpha=0.3)
-        axis.legend(fontsize=7, loc="lower right")
-    for line in axes:
-        line[0].set_ylabel(f"success in training, last {WINDOW} episodes")
-    figure.tight_layout()
-    figure.savefig(path, dpi=120)
-
-
-def _smoothed(row: dict[str, Any], grid: NDArray[np.float64]) -> NDArray[np.float64]:
-    success = np.array(row["success"], float)
-    sums = np.convolve(success, np.ones(WINDOW))[: len(success)]
-    rate = sums / np.minimum(np.arange(len(success)) + 1, WINDOW)
-    return np.interp(grid, row["robot_minutes"], rate)
-
-
 def main() -> int:
     """Run what is missing, then write the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -196,44 +102,25 @@ def main() -> int:
     if args.trial:
         task, method, seed = args.trial
         result = trial(task, method, int(seed), args.episodes, args.evaluations)
-        temporary = _path(args.folder, task, method, seed).with_suffix(".tmp")
-        temporary.write_text(json.dumps(result))
-        temporary.replace(temporary.with_suffix(".json"))
+        curves.write(args.folder, (task, method, int(seed)), result)
         return 0
     wanted = [(t, m, s) for s in range(args.seeds) for t in args.tasks for m in args.methods]
-    missing = [item for item in wanted if not _path(args.folder, *item).is_file()]
-    done = 0
 
-    def start(item: tuple[str, str, int]) -> None:
-        nonlocal done
-        command = [sys.executable, __file__, "--trial", *map(str, item)]
-        command += ["--episodes", str(args.episodes or _episodes(item[0]))]
-        command += ["--evaluations", str(args.evaluations), "--folder", str(args.folder)]
-        subprocess.run(command, cwd=ROOT, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
-        done += 1
-        print(f"{done}/{len(missing)} trials", flush=True)
+    def options(item: curves.Trial) -> list[str]:
+        episodes = args.episodes or _episodes(item[0])
+        return ["--episodes", str(episodes), "--evaluations", str(args.evaluations)]
 
-    with ThreadPoolExecutor(args.jobs) as pool:
-        list(pool.map(start, missing))
-    rows = [json.loads(path.read_text()) for path in sorted(args.folder.glob("*.json"))]
-    table = {
-        f"{task}: {method}": summarise(mine)
-        for task in TASKS
-        for method in METHODS
-        if (mine := [r for r in rows if (r["task"], r["method"]) == (task, method)])
-    }
+    for line in curves.run_missing(__file__, args.folder, wanted, args.jobs, options):
+        print(line, flush=True)
+    rows = curves.read(args.folder)
+    table = curves.table(rows, list(TASKS), list(METHODS))
     OUT.mkdir(parents=True, exist_ok=True)
     (OUT / "learning_curves.json").write_text(json.dumps(table, indent=2) + "\n")
-    plot(rows, OUT / "learning_curves.png")
+    path, time_axis = OUT / "learning_curves.png", "robot minutes, resets included"
+    curves.plot(rows, list(TASKS), list(METHODS), path, time_axis)
     for name, values in table.items():
-        low, high = values["after_interval"]
-        print(f"{name}: {values['before']:.0%} -> {values['after']:.0%} [{low:.0%}, {high:.0%}]")
+        print(curves.line(name, values))
     return 0
-
-
-def _path(folder: Path, task: str, method: str, seed: object) -> Path:
-    name = f"{task}-{method}-{seed}.json"
-    return folder / name.replace(", ", "-").replace(" ", "_")
 
 
 def _episodes(task: str) -> int:
