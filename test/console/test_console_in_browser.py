@@ -144,10 +144,6 @@ def test_a_cut_is_offered_for_training_alone_and_its_refusal_is_shown(page):
     page.until(
         f"/up to here \\([1-9]\\d* of \\d+ decisions\\)/.test({words})", "decisions that are kept"
     )
-    page.until(
-        "[...document.querySelectorAll('#player-frames img')].every(i => i.naturalWidth > 50)",
-        "frames, after which nothing moves on the page any more",
-    )
     assert page.evaluate("document.getElementById('trim').hidden"), "nothing is learned from it"
     page.evaluate("document.getElementById('trim').hidden = false")
     page.click("#trim [data-outcome=failure]")
