@@ -137,6 +137,21 @@ def test_an_ended_episode_is_played_and_relabelled(page, graph):
     page.until(f"{shown} == 'failure (operator)'", "the label in the list")
 
 
+def test_a_cut_is_offered_for_training_alone_and_its_refusal_is_shown(page):
+    page.until("document.querySelector('.row.success')", "a success in the list")
+    page.click(".row.success")
+    words = "document.getElementById('trim-words').textContent"
+    page.until(
+        f"/up to here \\([1-9]\\d* of \\d+ decisions\\)/.test({words})", "decisions that are kept"
+    )
+    assert page.evaluate("document.getElementById('trim').hidden"), "nothing is learned from it"
+    page.evaluate("document.getElementById('trim').hidden = false")
+    page.click("#trim [data-outcome=failure]")
+    answer = "document.getElementById('answer').textContent"
+    page.until(f"{answer}.startsWith('Nothing is learned from collect_')", "the refusal")
+    page.click("#player-close")
+
+
 def test_cameras_are_live(page, graph):
     pictures = "document.querySelectorAll('#cameras img')"
     page.until(

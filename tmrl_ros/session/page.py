@@ -76,7 +76,8 @@ base policy's {{ item.base_successes }} of {{ item.base_n }}
 {{ "%.2g"|format(item.p_value) }}){% endif %}.</p>
 {% endfor %}
 {% if r.evaluation.get("said_by") %}
-<p class="quiet">Success before and after is the simulator's truth, of which nothing in the job knew.
+<p class="quiet">Success before and after is the simulator's truth, of which nothing in the job
+knew.
 Of {{ r.evaluation.checked }} episodes the reward ({{ r.evaluation.said_by }}) called
 {{ r.evaluation.false_successes }} a success that were none, and missed
 {{ r.evaluation.missed_successes }}.</p>

@@ -11,6 +11,7 @@ const Player = (() => {
     at("player-title").textContent = `${chosen.id}: ${chosen.outcome}${chosen.reason ? ` (${chosen.reason})` : ""}`;
     at("player-words").textContent = "Reading the recording …";
     at("player-frames").replaceChildren();
+    at("trim-words").textContent = "up to here";
     at("player").show();
     const reply = await fetch(`api/episodes/${encodeURIComponent(folder(chosen))}`,
       {headers: {"Authorization": `Bearer ${token}`}});
