@@ -98,7 +98,7 @@ class ImageEncoderSpec(Strict):
 
     kind: Literal["images"] = "images"
     keypoints: int = Field(ge=1, le=64)
-    width: int = Field(24, ge=4, le=1024)
+    width: int = Field(12, ge=4, le=1024)
     image_width: int
     image_height: int
     cameras: list[ImageView] = Field(min_length=1)
