@@ -41,8 +41,12 @@ def trial(kind: str, bundle: str, seed: int, episodes: int, evaluations: int) ->
     started = time.monotonic()
     before = run.evaluate(evaluations, "base")
     minutes: list[float] = []
-    for _ in run.train(episodes, 1, 0):
+    print(f"{kind} {seed}: before {before:.0%}", flush=True)
+    for point in run.train(episodes, 1, 0):
         minutes.append(round(run.robot_seconds / 60, 3))
+        if point.episodes % WINDOW == 0:
+            rate = np.mean(run.outcomes[-WINDOW:])
+            print(f"{kind} {seed}: {point.episodes} episodes, {rate:.0%}", flush=True)
     run.install()
     after = run.evaluate(evaluations) if episodes else None
     return {
