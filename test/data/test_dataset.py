@@ -15,7 +15,9 @@ from recorded import (
     sample,
     target,
 )
+from sensor_msgs.msg import PointCloud2
 
+from tmrl_msgs.msg import Observation
 from tmrl_ros.core.types import Chunk, ChunkSource, EpisodeOutcome
 from tmrl_ros.data.bag_stream import BagError
 from tmrl_ros.data.dataset import camera_intrinsics, load_demonstrations
@@ -24,13 +26,15 @@ from tmrl_ros.data.recording import Recording
 SUCCESS, TIMEOUT = EpisodeOutcome.SUCCESS, EpisodeOutcome.TIMEOUT
 
 
-def demonstrate(session, name, result=SUCCESS, source=ChunkSource.HUMAN):
+def demonstrate(session, name, result=SUCCESS, source=ChunkSource.HUMAN, *, with_points=True):
     recording = Recording(session, custom={})
     recording.start()
     pieces = []
     for piece in episode(name, 3, result):
         if isinstance(piece, Chunk) and piece.source is ChunkSource.POLICY:
             piece = replace(piece, source=source)
+        if isinstance(piece, Observation) and not with_points:
+            piece.points = PointCloud2()
         pieces.append(piece)
     pieces.insert(-1, sample(12))  # the driver repeats itself while time stands still
     pieces.insert(-1, target(11, hold=True))

@@ -113,6 +113,9 @@ def test_what_an_encoder_lacks_is_said():
     empty = observed(rng, points=np.zeros((0, 3), np.float32), colors=np.zeros((0, 3), np.uint8))
     with pytest.raises(ValueError, match="its point cloud is empty"):
         build_seeded(specs()["points"], 0).keypoints_of([empty])
+    colourless = observed(rng, colors=np.zeros((0, 3), np.uint8))
+    with pytest.raises(ValueError, match="its point cloud has no colours"):
+        build_seeded(specs()["points"], 0).keypoints_of([colourless])
     blind = observed(rng, images={"exterior": np.zeros((96, 96, 3), np.uint8)})
     with pytest.raises(ValueError, match="it has no 96x96 image of camera 'wrist'"):
         build_seeded(specs()["images"], 0).keypoints_of([blind])

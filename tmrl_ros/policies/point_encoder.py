@@ -95,11 +95,13 @@ class PointEncoder(KeypointEncoder):
         """Points and colours.
 
         Raises:
-            ValueError: An observation has no points.
+            ValueError: An observation has no points, or points without colours.
         """
         for item in observations:
             if not len(item.points):
                 raise ValueError("its point cloud is empty: nothing is seen in the workspace")
+            if len(item.colors) != len(item.points):
+                raise ValueError("its point cloud has no colours")
         counts = min(len(item.points) for item in observations)
         return Clouds(
             torch.from_numpy(np.stack([item.points[:counts] for item in observations])),
