@@ -132,7 +132,7 @@ class PretrainingConfig(Section):
     """
 
     observation: Literal["objects", "points", "images"] = "objects"
-    keypoints: int = Field(1, ge=1, le=64)
+    keypoints: int | None = Field(None, ge=1, le=64, description="empty: one per object")
     encoder_iterations: int = Field(500, ge=1)
     smoothed: list[Literal["prompt", "objects", "state"]] = ["objects"]
     prompt_size: int = Field(0, ge=0, le=1024)

@@ -173,8 +173,9 @@ def encoder_spec_for(
 ) -> PointEncoderSpec | ImageEncoderSpec | None:
     """The encoder that a configuration asks for; images need every camera's K (3, 3)."""
     choice = config.task.pretraining
+    keypoints = choice.keypoints or len(config.task.objects)
     if choice.observation == "points":
-        return PointEncoderSpec.of(config.cameras, choice.keypoints)
+        return PointEncoderSpec.of(config.cameras, keypoints)
     if choice.observation == "images":
-        return ImageEncoderSpec.of(config.cameras, choice.keypoints, intrinsics)
+        return ImageEncoderSpec.of(config.cameras, keypoints, intrinsics)
     return None

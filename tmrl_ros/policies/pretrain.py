@@ -14,7 +14,7 @@ from tmrl_ros.core.compute import prepare_torch
 from tmrl_ros.core.config import Config, TaskConfig
 from tmrl_ros.core.errors import ConfigurationError, OperatorError
 from tmrl_ros.core.load import load_config
-from tmrl_ros.core.types import FloatArray
+from tmrl_ros.core.types import Float32Array, FloatArray
 from tmrl_ros.data.dataset import Demonstration, camera_intrinsics, load_demonstrations
 from tmrl_ros.policies.bundle import (
     ActionSpec,
@@ -26,9 +26,9 @@ from tmrl_ros.policies.bundle import (
     save_bundle,
 )
 from tmrl_ros.policies.context import ContextSpec
-from tmrl_ros.policies.demonstrations import normalisation, training_data
+from tmrl_ros.policies.demonstrations import TrainingData, normalisation, training_data
 from tmrl_ros.policies.encoder_training import EncoderSettings
-from tmrl_ros.policies.encoders import build_seeded, encoder_spec_for
+from tmrl_ros.policies.encoders import EncoderSpec, build_seeded, encoder_spec_for
 from tmrl_ros.policies.keypoint_data import learn_keypoints, with_keypoints
 from tmrl_ros.policies.keypoints import keypoint_names
 from tmrl_ros.policies.policy import encode_steps
@@ -68,12 +68,11 @@ def pretrain_on(
     Raises:
         ValueError: No usable demonstrations.
     """
-    task, choice = config.task, config.task.pretraining
-    names = tuple(item.name for item in task.objects)
-    encoder_spec = encoder_spec_for(config, intrinsics)
-    encoder = None
+    choice = config.task.pretraining
+    names = tuple(item.name for item in config.task.objects)
+    encoder_spec, encoder = encoder_spec_for(config, intrinsics), None
     if encoder_spec is not None:
-        names = keypoint_names(choice.keypoints)
+        names = keypoint_names(encoder_spec.keypoints)
         encoder = learn_keypoints(
             demonstrations,
             build_seeded(encoder_spec, settings.seed),
@@ -84,10 +83,34 @@ def pretrain_on(
         demonstrations = [with_keypoints(item, encoder) for item in demonstrations]
     spec = ContextSpec(names, choice.prompt_size, tuple(choice.smoothed))
     data = training_data(demonstrations, spec, choice.horizon, config.robot.gripper_max_width_m)
-    mean, std, action_mean, action_std = normalisation(data, spec)
+    scales = normalisation(data, spec)
     print(f"{data.demonstrations} demonstrations, {len(data.context)} samples", flush=True)
-    draft = PolicySpec(
-        kind="state_flow" if encoder_spec is None else "keypoint_flow",
+    draft = _draft(config, names, scales, encoder_spec, _record(config, data, settings))
+    mean, std, action_mean, action_std = scales
+    policy = train_flow(
+        draft.flow_size,
+        torch.from_numpy(spec.smoothed_mask()),
+        torch.from_numpy((encode_steps(data.actions) - action_mean) / action_std).float(),
+        torch.from_numpy((data.context - mean) / std).float(),
+        settings,
+        _progress("iteration", settings.iterations, 500),
+    )
+    policy.encoder = encoder
+    return save_bundle(out, draft, policy)
+
+
+def _draft(
+    config: Config,
+    names: Sequence[str],
+    scales: tuple[Float32Array, Float32Array, Float32Array, Float32Array],
+    encoder: EncoderSpec | None,
+    record: TrainingRecord,
+) -> PolicySpec:
+    """What the bundle will say; its weights' hash is not known yet."""
+    choice = config.task.pretraining
+    mean, std, action_mean, action_std = scales
+    return PolicySpec(
+        kind="state_flow" if encoder is None else "keypoint_flow",
         action=ActionSpec(
             frame=config.robot.base_frame,
             rate_hz=config.robot.control_rate_hz,
@@ -102,32 +125,26 @@ def pretrain_on(
             prompt_size=choice.prompt_size,
             mean=mean.tolist(),
             std=std.tolist(),
-            encoder=encoder_spec,
+            encoder=encoder,
         ),
         smoothing=ContextSmoothing(smoothed=choice.smoothed),
         network=NetworkSpec(),
-        training=TrainingRecord(
-            command=f"make pretrain ARGS='{_arguments(config)}'",
-            task=task.name,
-            demonstrations=data.demonstrations,
-            samples=len(data.context),
-            iterations=settings.iterations,
-            seed=settings.seed,
-            data_sha256=data.sha256,
-            prompts=data.prompts,
-        ),
+        training=record,
         weights_sha256="",
     )
-    policy = train_flow(
-        draft.flow_size,
-        torch.from_numpy(spec.smoothed_mask()),
-        torch.from_numpy((encode_steps(data.actions) - action_mean) / action_std).float(),
-        torch.from_numpy((data.context - mean) / std).float(),
-        settings,
-        _progress("iteration", settings.iterations, 500),
+
+
+def _record(config: Config, data: TrainingData, settings: TrainingSettings) -> TrainingRecord:
+    return TrainingRecord(
+        command=f"make pretrain ARGS='{_arguments(config)}'",
+        task=config.task.name,
+        demonstrations=data.demonstrations,
+        samples=len(data.context),
+        iterations=settings.iterations,
+        seed=settings.seed,
+        data_sha256=data.sha256,
+        prompts=data.prompts,
     )
-    policy.encoder = encoder
-    return save_bundle(out, draft, policy)
 
 
 def _arguments(config: Config) -> str:
