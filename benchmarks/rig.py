@@ -24,7 +24,6 @@ from tmrl_ros.core.types import (
     Episode,
     EpisodeOutcome,
     EpisodeState,
-    Float32Array,
     FloatArray,
     Outcome,
     Phase,
@@ -35,6 +34,7 @@ from tmrl_ros.core.types import (
 )
 from tmrl_ros.data.bag_reader import Piece
 from tmrl_ros.data.dataset import Demonstration, Trajectory
+from tmrl_ros.data.decode import RecordedObservation
 from tmrl_ros.learning.acting import ActingPolicy
 from tmrl_ros.learning.core import LearnerCore
 from tmrl_ros.learning.demonstrated import Cutter
@@ -72,8 +72,7 @@ class Result:
 class Seen:
     """What one episode of demonstrations leaves: per decision, and per control step."""
 
-    objects: list[FloatArray] = field(default_factory=list)
-    states: list[Float32Array] = field(default_factory=list)
+    observations: list[RecordedObservation] = field(default_factory=list)
     rows: list[int] = field(default_factory=list)
     samples: list[RobotSample] = field(default_factory=list)
     targets: list[Target] = field(default_factory=list)
@@ -124,9 +123,8 @@ class Rig:
                 outcome = EpisodeOutcome.SUCCESS if truth.success else EpisodeOutcome.FAILURE
             elif decision == task.max_decisions:
                 outcome = EpisodeOutcome.TIMEOUT
-            spec = actor.policy.spec.context
-            objects = spec.select_objects(self._names, self._objects(sample).astype(np.float32))
-            made = actor.decide(spec.context(task.prompt, objects, self._state(sample)))
+            seen = self._observe(sample, task.prompt)
+            made = actor.decide(actor.policy.raw_context(seen))
             chunk = self._chunk(name, decision, sample, made.actions, ChunkSource.POLICY)
             chunk = replace(
                 chunk,
@@ -170,9 +168,9 @@ class Rig:
         success = False
         for decision in range(task.demonstration.max_decisions + 1):
             sample = self.arm.sample()
-            objects = self._objects(sample)
-            seen.objects.append(objects)
-            seen.states.append(self._state(sample))
+            observation = self._observe(sample, prompt)
+            seen.observations.append(observation)
+            objects = observation.object_positions.astype(np.float64)
             truth = self.arm.ground_truth()
             held_up = float(truth.object_positions[wanted][2]) > 0.10 and wanted in truth.held
             if held_up:
@@ -210,12 +208,13 @@ class Rig:
             prompt=prompt,
             object_names=self._names,
             sequence=np.arange(rows),
-            state=np.stack(seen.states[:rows]),
-            objects=np.stack(seen.objects[:rows]).astype(np.float32),
+            state=np.stack([item.state for item in seen.observations[:rows]]),
+            objects=np.stack([item.object_positions for item in seen.observations[:rows]]),
             visible=np.ones((rows, len(self._names)), bool),
             actions=np.zeros((rows, 1, 4), np.float32),
             execute_steps=np.array(seen.rows, np.int64),
             trajectory=track,
+            observations=tuple(seen.observations[:rows]) if self._perceiver else (),
         )
 
     def _reset(self, seed: int, region: RegionName | None = None) -> float:
@@ -260,11 +259,29 @@ class Rig:
             sample = self.arm.sample()
             effects = self._gate.on_state(sample, 0.0)
 
-    def _objects(self, sample: RobotSample) -> FloatArray:
+    def _observe(self, sample: RobotSample, prompt: str) -> RecordedObservation:
+        """What a policy gets to see now; images and points only if pictures are taken."""
+        opening = sample.gripper_width_m / self.config.robot.gripper_max_width_m
+        state = np.array([*sample.ee_pose.position, min(max(opening, 0.0), 1.0)], np.float32)
+        count = len(self._names)
+        observation = RecordedObservation(
+            stamp_ns=sample.stamp_ns,
+            sequence=self._sequence,
+            episode_id="",
+            decision=0,
+            robot=sample,
+            prompt=prompt,
+            state=state,
+            object_names=self._names,
+            object_positions=np.zeros((count, 3), np.float32),
+            object_visible=np.ones(count, bool),
+            object_age_s=np.zeros(count),
+        )
         if self._perceiver is None:
             truth = self.arm.ground_truth().object_positions
             found = np.array([truth[name] for name in self._names])
-            return found + self._rng.normal(0.0, OBJECT_NOISE_M, found.shape)
+            found = found + self._rng.normal(0.0, OBJECT_NOISE_M, found.shape)
+            return replace(observation, object_positions=found.astype(np.float32))
         frames = {
             item.camera: Frame(
                 item.stamp_ns, item.color, item.depth_mm, item.intrinsics, sample.ee_pose
@@ -272,11 +289,14 @@ class Rig:
             for item in self.arm.take_pictures()
         }
         percept = self._perceiver.perceive(Bundle(sample, frames))
-        return np.array([item.position for item in percept.sightings])
-
-    def _state(self, sample: RobotSample) -> Float32Array:
-        opening = sample.gripper_width_m / self.config.robot.gripper_max_width_m
-        return np.array([*sample.ee_pose.position, min(max(opening, 0.0), 1.0)], np.float32)
+        cameras = [camera.name for camera in self.config.cameras.cameras]
+        return replace(
+            observation,
+            object_positions=np.array([item.position for item in percept.sightings], np.float32),
+            images=dict(zip(cameras, percept.images, strict=True)),
+            points=percept.cloud.points,
+            colors=percept.cloud.colors,
+        )
 
     def _chunk(
         self,

@@ -7,6 +7,7 @@ import array
 import numpy as np
 from episode_events import event
 from rclpy.serialization import serialize_message
+from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 
 from tmrl_msgs.msg import GroundTruth, Observation, PolicyParameters
@@ -27,6 +28,8 @@ from tmrl_ros.data.definitions import definition, typestore
 from tmrl_ros.data.items import Item, Topic
 from tmrl_ros.data.plans import PLAN_SIZE
 from tmrl_ros.nodes import convert
+from tmrl_ros.nodes.observation import cloud_to_msg
+from tmrl_ros.perception.cloud import Cloud
 
 PERIOD_NS = 50_000_000
 STEPS = 4
@@ -162,6 +165,7 @@ def observation(decision: int, episode_id: str = "train_000000") -> Observation:
     rng = np.random.default_rng(5000 + decision)
     stamp_ns = stamp_of(decision)
     images = [rng.integers(0, 256, (12, 16, 3), dtype=np.uint8) for _ in range(2)]
+    cloud = cloud_of(decision)
     return Observation(
         header=Header(stamp=convert.to_time(stamp_ns), frame_id="panda_link0"),
         sequence=100 + decision,
@@ -177,7 +181,23 @@ def observation(decision: int, episode_id: str = "train_000000") -> Observation:
         camera_names=["exterior", "wrist"],
         images=[convert.image_to_msg(image, "rgb8", stamp_ns, "camera") for image in images],
         camera_age_s=array.array("d", [0.0, 0.0]),
+        points=cloud_to_msg(cloud, stamp_ns, "panda_link0"),
     )
+
+
+def cloud_of(decision: int) -> Cloud:
+    rng = np.random.default_rng(9000 + decision)
+    points = rng.normal(size=(20, 3)).astype(np.float32)
+    return Cloud(points, rng.integers(0, 256, (20, 3), dtype=np.uint8))
+
+
+def camera_info(camera: str) -> Item:
+    """Its intrinsics, as a driver says them once."""
+    _clock[0] += 1_000_000
+    msg = CameraInfo(width=16, height=12, k=[10.0, 0.0, 7.5, 0.0, 10.0, 5.5, 0.0, 0.0, 1.0])
+    topic = Topic(f"/camera/{camera}/color/camera_info", "sensor_msgs/msg/CameraInfo", latched=True)
+    data = as_on_the_wire(bytes(serialize_message(msg)), topic.type_name)
+    return Item(topic, data, _clock[0], sent_ns=_clock[0] - 1000)
 
 
 def parameters(version: int) -> PolicyParameters:

@@ -4,27 +4,42 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from recorded import STEPS, chunk, episode, item, observation, sample, target
+from recorded import (
+    STEPS,
+    camera_info,
+    chunk,
+    cloud_of,
+    episode,
+    item,
+    observation,
+    sample,
+    target,
+)
+from sensor_msgs.msg import PointCloud2
 
+from tmrl_msgs.msg import Observation
 from tmrl_ros.core.types import Chunk, ChunkSource, EpisodeOutcome
 from tmrl_ros.data.bag_stream import BagError
-from tmrl_ros.data.dataset import load_demonstrations
+from tmrl_ros.data.dataset import camera_intrinsics, load_demonstrations
 from tmrl_ros.data.recording import Recording
 
 SUCCESS, TIMEOUT = EpisodeOutcome.SUCCESS, EpisodeOutcome.TIMEOUT
 
 
-def demonstrate(session, name, result=SUCCESS, source=ChunkSource.HUMAN):
+def demonstrate(session, name, result=SUCCESS, source=ChunkSource.HUMAN, *, with_points=True):
     recording = Recording(session, custom={})
     recording.start()
     pieces = []
     for piece in episode(name, 3, result):
         if isinstance(piece, Chunk) and piece.source is ChunkSource.POLICY:
             piece = replace(piece, source=source)
+        if isinstance(piece, Observation) and not with_points:
+            piece.points = PointCloud2()
         pieces.append(piece)
     pieces.insert(-1, sample(12))  # the driver repeats itself while time stands still
     pieces.insert(-1, target(11, hold=True))
-    recording.put(item(piece) for piece in pieces)
+    recording.put([*(item(piece) for piece in pieces[:-1]), camera_info("wrist")])
+    recording.put([item(pieces[-1])])
     recording.close()
 
 
@@ -46,6 +61,28 @@ def test_a_demonstration_has_what_was_seen_asked_and_done(tmp_path):
     sent = found.trajectory
     assert (sent.target_stamp_ns // 50_000_000).tolist() == list(range(12)), "without the hold"
     assert np.array_equal(sent.target_positions[3], target(3).pose.position)
+
+
+def test_pictures_come_with_a_demonstration_that_is_asked_for_them(tmp_path):
+    demonstrate(tmp_path, "collect_000000")
+    assert load_demonstrations(tmp_path)[0].observations == ()
+    (found,) = load_demonstrations(tmp_path, pictures=True)
+    assert [seen.sequence for seen in found.observations] == found.sequence.tolist()
+    for k, seen in enumerate(found.observations):
+        assert np.array_equal(seen.points, cloud_of(k).points)
+        assert np.array_equal(seen.colors, cloud_of(k).colors)
+        assert {name: image.shape for name, image in seen.images.items()} == {
+            "exterior": (12, 16, 3),
+            "wrist": (12, 16, 3),
+        }
+
+
+def test_the_lens_of_a_camera_is_in_the_bag(tmp_path):
+    demonstrate(tmp_path, "collect_000000")
+    matrix = camera_intrinsics(tmp_path, ["wrist"])["wrist"]
+    assert matrix.tolist() == [[10.0, 0.0, 7.5], [0.0, 10.0, 5.5], [0.0, 0.0, 1.0]]
+    with pytest.raises(BagError, match="collect_000000 says nothing of camera 'exterior'"):
+        camera_intrinsics(tmp_path, ["wrist", "exterior"])
 
 
 def test_failures_and_other_sources_are_left_out_unless_asked(tmp_path):

@@ -1,19 +1,28 @@
 """The policy server over real DDS: one chunk for every observation, in whatever order it hears."""
 
 import time
+from pathlib import Path
 
+import numpy as np
 import pytest
 import rclpy
+import torch
 from rclpy.executors import SingleThreadedExecutor
+from sensor_msgs.msg import PointCloud2
 
 from tmrl_msgs.msg import ActionChunk, EpisodeEvent, Observation, RewardEstimate, RobotState
 from tmrl_ros.core import topics
 from tmrl_ros.core.load import load_config
 from tmrl_ros.nodes.common import EVENTS, RELIABLE
 from tmrl_ros.nodes.convert import header
+from tmrl_ros.nodes.observation import cloud_to_msg
 from tmrl_ros.nodes.policy_server import PolicyServer
+from tmrl_ros.perception.cloud import Cloud
+from tmrl_ros.policies.bundle import load_bundle
+from tmrl_ros.policies.policy import ChunkPolicy
 
 PATIENCE_S = 30.0
+POINTS = Path(__file__).parents[2] / "bundles" / "lift_points"
 RESETTING, READY, RUNNING, ENDED = (
     EpisodeEvent.STATE_RESETTING,
     EpisodeEvent.STATE_READY,
@@ -25,8 +34,8 @@ RESETTING, READY, RUNNING, ENDED = (
 class Talk:
     """Says episodes, observations and rewards to a policy server and collects its chunks."""
 
-    def __init__(self):
-        config = load_config(["task=lift", "method.name=scripted"])
+    def __init__(self, *overrides):
+        config = load_config(["task=lift", *overrides])
         self.server = PolicyServer(config=config)
         self.node = rclpy.create_node("talk")
         out = self.node.create_publisher
@@ -67,7 +76,7 @@ class Talk:
             )
         )
 
-    def observe(self, at_ns, decision=0, episode="train_000000", *, rewarded=True):
+    def observe(self, at_ns, decision=0, episode="train_000000", *, rewarded=True, cloud=None):
         at = header(at_ns, "panda_link0")
         robot = RobotState(header=at, gripper_width_m=0.08)
         robot.ee_pose.position.x, robot.ee_pose.position.z = 0.5, 0.2
@@ -79,6 +88,8 @@ class Talk:
                 robot=robot,
                 object_names=["red"],
                 object_positions=[0.5, 0.0, 0.02],
+                state=[0.5, 0.0, 0.2, 1.0],
+                points=cloud or PointCloud2(),
             )
         )
         if rewarded:
@@ -92,7 +103,7 @@ class Talk:
 @pytest.fixture
 def talk():
     rclpy.init()
-    made = Talk()
+    made = Talk("method.name=scripted")
     yield made
     made.close()
     rclpy.try_shutdown()
@@ -155,3 +166,40 @@ def test_a_reward_that_says_success_lets_nothing_move(talk):
     )
     talk.until(lambda: talk.chunks, "the chunk")
     assert talk.chunks[0].execute_steps == 0
+
+
+def as_batch(cloud):
+    colors = cloud.colors.astype(np.float32) / 255.0
+    return torch.from_numpy(cloud.points[None]), torch.from_numpy(colors[None])
+
+
+@pytest.fixture
+def talk_of_points():
+    rclpy.init()
+    made = Talk(f"task.bundle={POINTS}", "method=base")
+    yield made
+    made.close()
+    rclpy.try_shutdown()
+
+
+def test_a_policy_of_point_clouds_acts_on_the_cloud_and_passes_on_what_it_saw(talk_of_points):
+    talk = talk_of_points
+    rng = np.random.default_rng(0)
+    cloud = Cloud(
+        rng.uniform([0.3, -0.3, 0.0], [0.7, 0.3, 0.4], (500, 3)).astype(np.float32),
+        rng.integers(0, 256, (500, 3), dtype=np.uint8),
+    )
+    talk.say(RUNNING, 1_000)
+    talk.spin(0.2)
+    talk.observe(2_000)  # without a cloud: nothing can be said of it
+    talk.spin()
+    assert talk.chunks == []
+    talk.observe(3_000, 1, cloud=cloud_to_msg(cloud, 3_000, "panda_link0"))
+    talk.until(lambda: talk.chunks, "the chunk")
+    [chunk] = talk.chunks
+    assert chunk.sequence == 2 and chunk.execute_steps > 0
+    policy = ChunkPolicy(*load_bundle(POINTS))
+    found = policy.network.encoder(*as_batch(cloud))[0].numpy()
+    state = np.array([0.5, 0.0, 0.2, 1.0], np.float32)
+    expected = policy.features(policy.spec.context.context("", found, state))
+    assert np.allclose(np.array(chunk.features), expected, atol=1e-4)

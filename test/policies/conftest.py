@@ -1,3 +1,5 @@
+"""Makes the helpers of this folder importable."""
+
 import sys
 from pathlib import Path
 

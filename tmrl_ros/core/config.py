@@ -120,8 +120,15 @@ class DemonstrationConfig(Section):
 
 
 class PretrainingConfig(Section):
-    """How the task's policy bundle is trained."""
+    """How the task's policy bundle is trained.
 
+    With `observation` points or images the policy sees `keypoints` learned points in the place of
+    the objects that perception names; "objects" in `smoothed` then means these.
+    """
+
+    observation: Literal["objects", "points", "images"] = "objects"
+    keypoints: int | None = Field(None, ge=1, le=64, description="empty: one per object")
+    encoder_iterations: int = Field(500, ge=1)
     smoothed: list[Literal["prompt", "objects", "state"]] = ["objects"]
     prompt_size: int = Field(0, ge=0, le=1024)
     horizon: int = Field(8, ge=1, le=64)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from tmrl_ros.core import topics
 from tmrl_ros.core.types import (
     Chunk,
     ChunkSource,
@@ -19,8 +20,8 @@ from tmrl_ros.core.types import (
     Target,
 )
 from tmrl_ros.data.bag_reader import EpisodeRecord, bag_folders, is_label, read_episode
-from tmrl_ros.data.bag_stream import BagError
-from tmrl_ros.data.decode import BoolArray
+from tmrl_ros.data.bag_stream import BagError, BagStream, is_topic
+from tmrl_ros.data.decode import BoolArray, RecordedObservation
 
 IntArray = NDArray[np.int64]
 
@@ -51,7 +52,8 @@ class Demonstration:
     `state` (N, 4): x y z in metres and gripper opening 0..1. `objects` (N, K, 3) metres, base
     frame, `visible` (N, K), in the order of `object_names`. `actions` (N, H, 4): dx dy dz relative
     to the measured pose and gripper opening, of which the first `execute_steps` (N,) were carried
-    out. `sequence` (N,) names the observations.
+    out. `sequence` (N,) names the observations. `observations` are the rows themselves, with images
+    and points; empty unless they were asked for.
     """
 
     episode_id: str
@@ -65,6 +67,7 @@ class Demonstration:
     actions: Float32Array
     execute_steps: IntArray
     trajectory: Trajectory
+    observations: tuple[RecordedObservation, ...] = ()
 
 
 def load_demonstrations(
@@ -72,6 +75,7 @@ def load_demonstrations(
     *,
     sources: Sequence[ChunkSource] = (ChunkSource.HUMAN,),
     only_successful: bool = True,
+    pictures: bool = False,
 ) -> list[Demonstration]:
     """Read every demonstration below a folder, in the order they were recorded.
 
@@ -79,6 +83,7 @@ def load_demonstrations(
         folder: A session, or a folder of bags.
         sources: Whose chunks count as demonstrated.
         only_successful: Leave out episodes that did not end with SUCCESS.
+        pictures: Keep the observations, with images and points (about 70 kB each).
 
     Raises:
         BagError: The folder holds no bag, or the chunks of an episode differ in shape.
@@ -89,18 +94,39 @@ def load_demonstrations(
     for bag in bags:
         if is_label(bag.name):
             continue
-        record = read_episode(bag, observations=True, robot=True)
+        record = read_episode(bag, observations=True, images=pictures, robot=True)
         outcome = record.ended.outcome if record.ended else EpisodeOutcome.NONE
         if only_successful and outcome is not EpisodeOutcome.SUCCESS:
             continue
-        demonstration = demonstration_from(record, sources=sources)
+        demonstration = demonstration_from(record, sources=sources, pictures=pictures)
         if demonstration is not None:
             found.append(demonstration)
     return found
 
 
+def camera_intrinsics(folder: Path, cameras: Sequence[str]) -> dict[str, FloatArray]:
+    """K (3, 3) of every camera, as the first bag of a session has it.
+
+    Raises:
+        BagError: The folder holds no bag, or the bag says nothing of a camera.
+    """
+    bags = bag_folders(folder)
+    wanted = {topics.camera_info(name): name for name in cameras}
+    found: dict[str, FloatArray] = {}
+    for message in BagStream(bags[0], list(wanted)) if bags else ():
+        name = next(name for topic, name in wanted.items() if is_topic(message.topic, topic))
+        found[name] = np.array(message.decode().k, np.float64).reshape(3, 3)
+        if len(found) == len(wanted):
+            return found
+    lacking = [name for name in cameras if name not in found]
+    raise BagError(f"{bags[0] if bags else folder} says nothing of camera {lacking[0]!r}.")
+
+
 def demonstration_from(
-    record: EpisodeRecord, *, sources: Sequence[ChunkSource] = (ChunkSource.HUMAN,)
+    record: EpisodeRecord,
+    *,
+    sources: Sequence[ChunkSource] = (ChunkSource.HUMAN,),
+    pictures: bool = False,
 ) -> Demonstration | None:
     """Demonstration of a record read with observations and robot; None if nothing was demonstrated.
 
@@ -137,6 +163,7 @@ def demonstration_from(
         actions=np.stack([chunk.actions for chunk in asked]).astype(np.float32),
         execute_steps=np.array([chunk.execute_steps for chunk in asked], np.int64),
         trajectory=_trajectory(record.robot, record.targets, min(stamps), max(stamps)),
+        observations=tuple(rows) if pictures else (),
     )
 
 

@@ -33,16 +33,17 @@ from tmrl_ros.core.types import (
 from tmrl_ros.data.plans import PLAN_SIZE
 
 BoolArray = NDArray[np.bool_]
+ColorArray = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
 class RecordedObservation:
-    """One `Observation` as it was recorded.
+    """One `Observation` as it was recorded, or as it came.
 
     `state` is (4,): end effector x y z in metres and gripper opening 0..1. `object_positions` is
     (K, 3) in metres, base frame; `object_visible` (K,); `object_age_s` (K,). `images` are (height,
-    width, 3) uint8 by camera name, empty unless they were asked for. `points` is (N, 3) metres,
-    likewise.
+    width, 3) uint8 by camera name, empty unless they were asked for. `points` is (N, 3) metres and
+    `colors` (N, 3) RGB, likewise.
     """
 
     stamp_ns: int
@@ -58,6 +59,7 @@ class RecordedObservation:
     object_age_s: FloatArray
     images: dict[str, NDArray[np.uint8]] = field(default_factory=dict)
     points: Float32Array = field(default_factory=lambda: np.zeros((0, 3), np.float32))
+    colors: ColorArray = field(default_factory=lambda: np.zeros((0, 3), np.uint8))
 
 
 def chunk(msg: Any) -> Chunk:
@@ -215,6 +217,7 @@ def observation(msg: Any, *, images: bool) -> RecordedObservation:
         object_age_s=np.array(msg.object_age_s, np.float64),
         images=pictures,
         points=xyz_points(msg.points) if images else np.zeros((0, 3), np.float32),
+        colors=rgb_points(msg.points) if images else np.zeros((0, 3), np.uint8),
     )
 
 
@@ -267,6 +270,17 @@ def xyz_points(msg: Any) -> Float32Array:
         for axis in "xyz"
     ]
     return np.concatenate(columns, axis=1).astype(np.float32)
+
+
+def rgb_points(msg: Any) -> ColorArray:
+    """Colours of a point cloud, (N, 3) RGB; (0, 3) for a cloud without."""
+    offsets = {str(item.name): int(item.offset) for item in msg.fields}
+    count = int(msg.width) * int(msg.height)
+    if count == 0 or "rgb" not in offsets:
+        return np.zeros((0, 3), np.uint8)
+    raw = np.frombuffer(msg.data, np.uint8).reshape(count, int(msg.point_step))
+    first = offsets["rgb"]  # packed as 0x00RRGGBB, little-endian: blue comes first
+    return np.ascontiguousarray(raw[:, first : first + 3][:, ::-1])
 
 
 def to_ns(stamp: Any) -> int:

@@ -213,12 +213,8 @@ class PolicyServer(ConfiguredNode):
 
     def _raw_context(self, msg: Observation) -> Float32Array:
         assert self._acting is not None
-        spec = self._acting.policy.spec.context
-        objects = spec.select_objects(msg.object_names, np.array(msg.object_positions, np.float32))
-        context = spec.context(msg.prompt, objects, np.array(msg.state, np.float32))
-        if not np.isfinite(context).all():
-            raise ValueError("it has a number that is not finite")
-        return context
+        policy = self._acting.policy
+        return policy.raw_context(decode.observation(msg, images=policy.needs_pictures))
 
     def _chunk(
         self,

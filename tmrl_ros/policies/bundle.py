@@ -14,10 +14,20 @@ from tmrl_ros.core.methods import Capability
 from tmrl_ros.data.bundle_folder import BundleFolder, BundleSpec, Strict
 from tmrl_ros.policies.capabilities import check_capabilities
 from tmrl_ros.policies.context import ContextSpec
+from tmrl_ros.policies.encoders import EncoderSpec, build
 from tmrl_ros.policies.flow import FlowPolicy, FlowSize
 
 SPEC_FILE = "policy.json"
 Floats = Annotated[list[float], Field(min_length=1)]
+
+
+def _is_objects(kind: str) -> bool:
+    """Bundles of named objects are written, and hashed, as before there were other kinds."""
+    return kind == "objects"
+
+
+def _is_none(value: object) -> bool:
+    return value is None
 
 
 class ActionSpec(Strict):
@@ -53,12 +63,23 @@ class ActionSpec(Strict):
 
 
 class ObservationSpec(Strict):
-    """What the policy looks at."""
+    """What the policy looks at: objects that perception finds, or keypoints of an encoder."""
 
-    objects: list[str]
+    kind: Literal["objects", "points", "images"] = Field("objects", exclude_if=_is_objects)
+    objects: list[str] = Field(description="names of objects, or of keypoints")
     prompt_size: int = Field(ge=0)
     mean: Floats
     std: Floats
+    encoder: EncoderSpec | None = Field(None, exclude_if=_is_none)
+
+    @model_validator(mode="after")
+    def _encoder_fits(self) -> ObservationSpec:
+        kind = "objects" if self.encoder is None else self.encoder.kind
+        if kind != self.kind:
+            raise ValueError(f"observation kind {self.kind} has an encoder of {kind}")
+        if self.encoder is not None and len(self.objects) != self.encoder.keypoints:
+            raise ValueError(f"{len(self.objects)} names for {self.encoder.keypoints} keypoints")
+        return self
 
 
 class ContextSmoothing(Strict):
@@ -98,7 +119,7 @@ class PolicySpec(BundleSpec):
     """The content of `policy.json`."""
 
     format: Literal[1, 2] = 2
-    kind: Literal["state_flow"] = "state_flow"
+    kind: Literal["state_flow", "keypoint_flow"] = "state_flow"
     action: ActionSpec
     observation: ObservationSpec
     smoothing: ContextSmoothing
@@ -109,6 +130,12 @@ class PolicySpec(BundleSpec):
     )
     max_samples: int = Field(1024, ge=1, description="chunks it can make for one decision")
     weights_sha256: str
+
+    @model_validator(mode="after")
+    def _kinds_agree(self) -> PolicySpec:
+        if (self.kind == "keypoint_flow") != (self.observation.encoder is not None):
+            raise ValueError(f"a {self.kind} policy of {self.observation.kind}")
+        return self
 
     @property
     def context(self) -> ContextSpec:
@@ -157,6 +184,12 @@ def read_spec(folder: Path) -> PolicySpec:
     return FOLDER.read(folder)
 
 
+def network_of(spec: PolicySpec) -> FlowPolicy:
+    """The untrained network that a spec describes, with its encoder if there is one."""
+    mask = torch.from_numpy(spec.context.smoothed_mask())
+    return FlowPolicy(spec.flow_size, mask, build(spec.observation.encoder))
+
+
 def load_bundle(folder: Path) -> tuple[PolicySpec, FlowPolicy]:
     """Load a policy, its weights checked against the hash in `policy.json`.
 
@@ -164,7 +197,7 @@ def load_bundle(folder: Path) -> tuple[PolicySpec, FlowPolicy]:
         BundleError: A sentence that names the file and what is wrong with it.
     """
     spec = read_spec(folder)
-    policy = FlowPolicy(spec.flow_size, torch.from_numpy(spec.context.smoothed_mask()))
+    policy = network_of(spec)
     FOLDER.load_weights(folder, spec.weights_sha256, policy)
     return spec, policy
 
@@ -179,7 +212,7 @@ def check_bundle(folder: Path, config: Config) -> PolicySpec:
     spec = read_spec(folder)
     FOLDER.intact_weights(folder, spec.weights_sha256)
     where = folder / SPEC_FILE
-    robot, task = config.robot, config.task
+    robot = config.robot
     if spec.action.rate_hz != robot.control_rate_hz:
         raise BundleError(
             f"{where}: the policy's actions are for {spec.action.rate_hz:g} Hz, "
@@ -190,12 +223,23 @@ def check_bundle(folder: Path, config: Config) -> PolicySpec:
             f"{where}: the policy acts in frame {spec.action.frame!r}, "
             f"robot.base_frame is {robot.base_frame!r}."
         )
-    known = [item.name for item in task.objects]
-    missing = [name for name in spec.observation.objects if name not in known]
+    _check_observation(spec.observation, config, where)
+    check_capabilities(spec, config.method, where)
+    return spec
+
+
+def _check_observation(observation: ObservationSpec, config: Config, where: Path) -> None:
+    if observation.encoder is not None:
+        if why := observation.encoder.misfit(config.cameras):
+            raise BundleError(
+                f"{where}: the policy {why}; set it as in training, or train a policy here with "
+                "`tmrl pretrain`."
+            )
+        return
+    known = [item.name for item in config.task.objects]
+    missing = [name for name in observation.objects if name not in known]
     if missing:
         raise BundleError(
             f"{where}: the policy looks at object {missing[0]!r}, "
-            f"task {task.name} finds only {known}."
+            f"task {config.task.name} finds only {known}."
         )
-    check_capabilities(spec, config.method, where)
-    return spec

@@ -31,6 +31,41 @@ class TrainingData:
         return hashlib.sha256(self.context.tobytes() + self.actions.tobytes()).hexdigest()
 
 
+@dataclass(frozen=True)
+class ControlSteps:
+    """A demonstration by control steps, from its first observation to its last.
+
+    `starts` (N,) steps at which something was observed; `states` (L, 4), `chunks` (L, H, 4).
+    """
+
+    starts: IntArray
+    states: Float32Array
+    chunks: Float32Array
+
+
+def control_steps(
+    episode: Demonstration, horizon: int, gripper_max_width_m: float
+) -> ControlSteps | None:
+    """State and following targets at every control step; None if targets are missing.
+
+    Past the end of an episode its last target is repeated.
+    """
+    track = episode.trajectory
+    openings = track.target_gripper_width_m[:, None] / gripper_max_width_m
+    targets = np.concatenate([track.target_positions, openings], axis=1)
+    starts = np.concatenate([[0], np.cumsum(episode.execute_steps)[:-1]])
+    count = int(starts[-1]) + 1
+    if len(targets) < count:
+        return None
+    padded = np.concatenate([targets, np.repeat(targets[-1:], horizon, axis=0)])
+    measured = np.searchsorted(track.stamp_ns, track.target_stamp_ns)[:count]
+    widths = track.gripper_width_m[measured, None] / gripper_max_width_m
+    states = np.concatenate([track.ee_positions[measured], widths], axis=1)
+    chunks = np.stack([padded[step : step + horizon] for step in range(count)])
+    chunks[..., :3] -= states[:, None, :3]
+    return ControlSteps(starts, states.astype(np.float32), chunks.astype(np.float32))
+
+
 def training_data(
     demonstrations: Sequence[Demonstration],
     spec: ContextSpec,
@@ -43,7 +78,7 @@ def training_data(
     sample per control step (20 Hz) although pictures were taken more rarely.
 
     Targets come from the recorded stream at control rate, so chunks may be longer than the pieces
-    the demonstrator worked in. Past the end of an episode its last target is repeated.
+    the demonstrator worked in.
 
     Args:
         demonstrations: Episodes as `load_demonstrations` returns them.
@@ -58,26 +93,15 @@ def training_data(
     chunks: list[Float32Array] = []
     used = 0
     for episode in demonstrations:
-        track = episode.trajectory
-        openings = track.target_gripper_width_m[:, None] / gripper_max_width_m
-        targets = np.concatenate([track.target_positions, openings], axis=1)
-        starts = np.concatenate([[0], np.cumsum(episode.execute_steps)[:-1]])
-        if len(targets) < starts[-1] + 1:
+        steps = control_steps(episode, horizon, gripper_max_width_m)
+        if steps is None:
             continue  # a stopped episode lost part of its targets: rows could not be matched
         used += 1
-        padded = np.concatenate([targets, np.repeat(targets[-1:], horizon, axis=0)])
-        measured = np.searchsorted(track.stamp_ns, track.target_stamp_ns)
-        for step in range(starts[-1] + 1):
-            state = np.append(
-                track.ee_positions[measured[step]],
-                track.gripper_width_m[measured[step]] / gripper_max_width_m,
-            )
-            chunk = padded[step : step + horizon].copy()
-            chunk[:, :3] -= state[:3]
-            seen = _objects_at(episode, starts, step)
+        for step, (state, chunk) in enumerate(zip(steps.states, steps.chunks, strict=True)):
+            seen = _objects_at(episode, steps.starts, step)
             objects = spec.select_objects(episode.object_names, seen)
-            contexts.append(spec.context(episode.prompt, objects, state.astype(np.float32)))
-            chunks.append(chunk.astype(np.float32))
+            contexts.append(spec.context(episode.prompt, objects, state))
+            chunks.append(chunk)
     if not contexts:
         raise ValueError("there is no successful demonstration to learn from")
     prompts = sorted({episode.prompt for episode in demonstrations})

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from tmrl_ros.policies.csp import quantise, smooth_context
+from tmrl_ros.policies.keypoints import KeypointEncoder
 
 PRECISE_FRACTION = 0.25  # of training rows whose context is not noised
 
@@ -88,10 +89,16 @@ class FlowPolicy(nn.Module):
 
     smoothed: Tensor
 
-    def __init__(self, size: FlowSize, smoothed: Tensor) -> None:
-        """`smoothed` is the (context_dim,) mask of what context smoothing noises."""
+    def __init__(
+        self, size: FlowSize, smoothed: Tensor, encoder: KeypointEncoder | None = None
+    ) -> None:
+        """`smoothed` is the (context_dim,) mask of what context smoothing noises.
+
+        `encoder` makes what the context has in the place of objects; it is kept here so that one
+        file holds all weights, and takes no part in what this network computes.
+        """
         super().__init__()
-        self.size = size
+        self.size, self.encoder = size, encoder
         width = size.width
         self.register_buffer("smoothed", smoothed.float(), persistent=False)
         if size.horizon % size.patch:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tmrl_ros.core.types import Float32Array, FloatArray
+from tmrl_ros.data.decode import RecordedObservation
 from tmrl_ros.policies.bundle import PolicySpec
 from tmrl_ros.policies.context import actor_features
 from tmrl_ros.policies.flow import FlowPolicy
@@ -40,6 +41,28 @@ class ChunkPolicy:
     def z_size(self) -> int:
         """Length of the action noise z."""
         return self.spec.action.size
+
+    @property
+    def needs_pictures(self) -> bool:
+        """Whether observations must come with their images and points."""
+        return self.network.encoder is not None
+
+    def raw_context(self, observation: RecordedObservation) -> Float32Array:
+        """Raw context (C,) of an observation.
+
+        Raises:
+            ValueError: The observation lacks what the policy looks at, or a number is not finite.
+        """
+        spec, encoder = self.spec.context, self.network.encoder
+        if encoder is None:
+            names, positions = observation.object_names, observation.object_positions
+            objects = spec.select_objects(names, positions)
+        else:
+            objects = encoder.keypoints_of([observation])[0]
+        context = spec.context(observation.prompt, objects, observation.state)
+        if not np.isfinite(context).all():
+            raise ValueError("it has a number that is not finite")
+        return context
 
     def normalise(self, context: Float32Array) -> Tensor:
         """(..., C) raw context -> normalised tensor."""

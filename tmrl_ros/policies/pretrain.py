@@ -5,16 +5,17 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
 
 from tmrl_ros.core.compute import prepare_torch
-from tmrl_ros.core.config import Config
+from tmrl_ros.core.config import Config, TaskConfig
 from tmrl_ros.core.errors import ConfigurationError, OperatorError
 from tmrl_ros.core.load import load_config
-from tmrl_ros.data.dataset import Demonstration, load_demonstrations
+from tmrl_ros.core.types import Float32Array, FloatArray
+from tmrl_ros.data.dataset import Demonstration, camera_intrinsics, load_demonstrations
 from tmrl_ros.policies.bundle import (
     ActionSpec,
     ContextSmoothing,
@@ -25,7 +26,11 @@ from tmrl_ros.policies.bundle import (
     save_bundle,
 )
 from tmrl_ros.policies.context import ContextSpec
-from tmrl_ros.policies.demonstrations import normalisation, training_data
+from tmrl_ros.policies.demonstrations import TrainingData, normalisation, training_data
+from tmrl_ros.policies.encoder_training import EncoderSettings
+from tmrl_ros.policies.encoders import EncoderSpec, build_seeded, encoder_spec_for
+from tmrl_ros.policies.keypoint_data import learn_keypoints, with_keypoints
+from tmrl_ros.policies.keypoints import keypoint_names
 from tmrl_ros.policies.policy import encode_steps
 from tmrl_ros.policies.training import TrainingSettings, train_flow
 
@@ -36,19 +41,76 @@ def pretrain(config: Config, folder: Path, out: Path, settings: TrainingSettings
     Raises:
         OperatorError: No usable demonstrations.
     """
-    task, choice = config.task, config.task.pretraining
-    names = tuple(item.name for item in task.objects)
-    spec = ContextSpec(names, choice.prompt_size, tuple(choice.smoothed))
+    kind = config.task.pretraining.observation
+    sessions = sorted(path.parent for path in folder.glob("*/episodes")) or [folder]
+    demonstrations = [
+        item
+        for session in sessions
+        for item in load_demonstrations(session, pictures=kind != "objects")
+    ]
+    cameras = [camera.name for camera in config.cameras.cameras]
+    intrinsics = camera_intrinsics(sessions[0], cameras) if kind == "images" else {}
     try:
-        data = training_data(
-            _demonstrations(folder), spec, choice.horizon, config.robot.gripper_max_width_m
-        )
+        return pretrain_on(demonstrations, config, out, settings, intrinsics)
     except ValueError as error:
         raise OperatorError(f"{folder}: {error}; record some with `tmrl demonstrate`.") from None
-    mean, std, action_mean, action_std = normalisation(data, spec)
+
+
+def pretrain_on(
+    demonstrations: Sequence[Demonstration],
+    config: Config,
+    out: Path,
+    settings: TrainingSettings,
+    intrinsics: Mapping[str, FloatArray],
+) -> PolicySpec:
+    """Train a bundle on demonstrations and write it; images need every camera's K (3, 3).
+
+    Raises:
+        ValueError: No usable demonstrations.
+    """
+    choice = config.task.pretraining
+    names = tuple(item.name for item in config.task.objects)
+    encoder_spec, encoder = encoder_spec_for(config, intrinsics), None
+    if encoder_spec is not None:
+        names = keypoint_names(encoder_spec.keypoints)
+        encoder = learn_keypoints(
+            demonstrations,
+            build_seeded(encoder_spec, settings.seed),
+            config,
+            EncoderSettings(iterations=choice.encoder_iterations, seed=settings.seed),
+            _progress("encoder iteration", choice.encoder_iterations, 100),
+        )
+        demonstrations = [with_keypoints(item, encoder) for item in demonstrations]
+    spec = ContextSpec(names, choice.prompt_size, tuple(choice.smoothed))
+    data = training_data(demonstrations, spec, choice.horizon, config.robot.gripper_max_width_m)
+    scales = normalisation(data, spec)
     print(f"{data.demonstrations} demonstrations, {len(data.context)} samples", flush=True)
-    network = NetworkSpec()
-    draft = PolicySpec(
+    draft = _draft(config, names, scales, encoder_spec, _record(config, data, settings))
+    mean, std, action_mean, action_std = scales
+    policy = train_flow(
+        draft.flow_size,
+        torch.from_numpy(spec.smoothed_mask()),
+        torch.from_numpy((encode_steps(data.actions) - action_mean) / action_std).float(),
+        torch.from_numpy((data.context - mean) / std).float(),
+        settings,
+        _progress("iteration", settings.iterations, 500),
+    )
+    policy.encoder = encoder
+    return save_bundle(out, draft, policy)
+
+
+def _draft(
+    config: Config,
+    names: Sequence[str],
+    scales: tuple[Float32Array, Float32Array, Float32Array, Float32Array],
+    encoder: EncoderSpec | None,
+    record: TrainingRecord,
+) -> PolicySpec:
+    """What the bundle will say; its weights' hash is not known yet."""
+    choice = config.task.pretraining
+    mean, std, action_mean, action_std = scales
+    return PolicySpec(
+        kind="state_flow" if encoder is None else "keypoint_flow",
         action=ActionSpec(
             frame=config.robot.base_frame,
             rate_hz=config.robot.control_rate_hz,
@@ -58,49 +120,60 @@ def pretrain(config: Config, folder: Path, out: Path, settings: TrainingSettings
             std=action_std.tolist(),
         ),
         observation=ObservationSpec(
+            kind=choice.observation,
             objects=list(names),
             prompt_size=choice.prompt_size,
             mean=mean.tolist(),
             std=std.tolist(),
+            encoder=encoder,
         ),
         smoothing=ContextSmoothing(smoothed=choice.smoothed),
-        network=network,
-        training=TrainingRecord(
-            command=f"make pretrain ARGS='task={task.name}'",
-            task=task.name,
-            demonstrations=data.demonstrations,
-            samples=len(data.context),
-            iterations=settings.iterations,
-            seed=settings.seed,
-            data_sha256=data.sha256,
-            prompts=data.prompts,
-        ),
+        network=NetworkSpec(),
+        training=record,
         weights_sha256="",
     )
+
+
+def _record(config: Config, data: TrainingData, settings: TrainingSettings) -> TrainingRecord:
+    return TrainingRecord(
+        command=f"make pretrain ARGS='{_arguments(config)}'",
+        task=config.task.name,
+        demonstrations=data.demonstrations,
+        samples=len(data.context),
+        iterations=settings.iterations,
+        seed=settings.seed,
+        data_sha256=data.sha256,
+        prompts=data.prompts,
+    )
+
+
+def _arguments(config: Config) -> str:
+    task = config.task
+    if task.pretraining.observation == "objects":
+        return f"task={task.name}"
+    return f"task={task.name} task.pretraining.observation={task.pretraining.observation}"
+
+
+def _progress(what: str, iterations: int, every: int) -> Callable[[int, float], None]:
+    """Prints how far a training is."""
     started = time.monotonic()
 
     def progress(iteration: int, loss: float) -> None:
-        if iteration % 500 == 0 or iteration == settings.iterations:
+        if iteration % every == 0 or iteration == iterations:
             rate = iteration / (time.monotonic() - started)
-            left = (settings.iterations - iteration) / rate
-            text = f"iteration {iteration}/{settings.iterations}  loss {loss:.4f}"
+            left = (iterations - iteration) / rate
+            text = f"{what} {iteration}/{iterations}  loss {loss:.4f}"
             print(f"{text}  {left:.0f} s left", flush=True)
 
-    policy = train_flow(
-        draft.flow_size,
-        torch.from_numpy(spec.smoothed_mask()),
-        torch.from_numpy((encode_steps(data.actions) - action_mean) / action_std).float(),
-        torch.from_numpy((data.context - mean) / std).float(),
-        settings,
-        progress,
-    )
-    return save_bundle(out, draft, policy)
+    return progress
 
 
-def _demonstrations(folder: Path) -> list[Demonstration]:
-    """Demonstrations of one session, or of all sessions below a folder (one per prompt)."""
-    sessions = sorted(path.parent for path in folder.glob("*/episodes")) or [folder]
-    return [item for session in sessions for item in load_demonstrations(session)]
+def default_bundle(task: TaskConfig) -> Path:
+    """Where a bundle goes: `task.bundle`, marked with what the policy looks at if not objects."""
+    kind = task.pretraining.observation
+    if kind == "objects" or task.bundle.name.endswith(f"_{kind}"):
+        return task.bundle
+    return task.bundle.with_name(f"{task.bundle.name}_{kind}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -110,7 +183,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--demonstrations", type=Path, help="default: sessions/demonstrations/<task>"
     )
-    parser.add_argument("--out", type=Path, help="bundle folder; default: task.bundle")
+    parser.add_argument(
+        "--out", type=Path, help="bundle folder; default: task.bundle, or <task.bundle>_points"
+    )
     parser.add_argument("--iterations", type=int, help="default: task.pretraining.iterations")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(argv)
@@ -120,7 +195,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise ConfigurationError(f"--iterations {args.iterations} is below 1.")
         prepare_torch(config.session.torch_threads)
         folder = args.demonstrations or Path("sessions/demonstrations") / config.task.name
-        out = args.out or config.task.bundle
+        out = args.out or default_bundle(config.task)
         iterations = args.iterations or config.task.pretraining.iterations
         spec = pretrain(
             config, folder, out, TrainingSettings(iterations=iterations, seed=args.seed)

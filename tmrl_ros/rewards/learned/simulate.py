@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tmrl_ros.core.config import Config
+from tmrl_ros.core.errors import OperatorError
 from tmrl_ros.core.types import Float32Array, FloatArray
 from tmrl_ros.perception.images import shrink
 from tmrl_ros.policies.bundle import load_bundle
@@ -61,6 +62,12 @@ class EpisodeSimulator:
         )
         self._cameras = tuple(item.name for item in config.cameras.cameras)
         self._policy = ChunkPolicy(*load_bundle(config.task.bundle))
+        if self._policy.needs_pictures:
+            raise OperatorError(
+                f"{config.task.bundle} holds a policy that looks at "
+                f"{self._policy.spec.observation.kind}: simulated episodes want one of named "
+                "objects; name it with task.bundle=..."
+            )
 
     def close(self) -> None:
         """Free the renderer."""
