@@ -65,12 +65,13 @@ class Talk:
         while time.monotonic() < until:
             self.executor.spin_once(0.02)
 
-    def say(self, state, at_ns, episode="train_000000"):
+    def say(self, state, at_ns, episode="train_000000", method=""):
         self.events.publish(
             EpisodeEvent(
                 header=header(at_ns, "panda_link0"),
                 episode_id=episode,
                 state=state,
+                method=method,
                 max_decisions=3,
                 prompt="lift the red cube",
             )
@@ -107,6 +108,27 @@ def talk():
     yield made
     made.close()
     rclpy.try_shutdown()
+
+
+@pytest.mark.parametrize(
+    ("method", "actor", "largest_z"),
+    [("dsrl", "warmup", 1.5), ("base", "base", 0.0), ("probe_z_0.5", "probe", 0.75)],
+)
+def test_an_episode_is_acted_by_whom_its_event_names(method, actor, largest_z):
+    rclpy.init()
+    talk = Talk("method=dsrl")
+    try:
+        talk.say(RUNNING, 1_000, method=method)
+        talk.spin(0.2)
+        talk.observe(2_000)
+        talk.until(lambda: talk.chunks, "the chunk")
+        [chunk] = talk.chunks
+        assert (chunk.actor, chunk.execute_steps > 0, chunk.t_context) == (actor, True, 0.0)
+        assert max((abs(value) for value in chunk.z), default=0.0) <= largest_z
+        assert (len(chunk.z) == 0) == (actor == "base"), "one z made the chunk, or none did"
+    finally:
+        talk.close()
+        rclpy.try_shutdown()
 
 
 @pytest.mark.parametrize("known", [RESETTING, READY])
