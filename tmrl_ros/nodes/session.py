@@ -283,6 +283,7 @@ class Session(ConfiguredNode):
             self._marked = event.reason == self._mark
             if restarted:
                 self._manager_restarted()
+            return
         if not self._marked:
             return  # from before our goal, or somebody else's
         record = self._collector.on_episode(event, time.monotonic(), self._wall_s)
