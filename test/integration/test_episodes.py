@@ -443,7 +443,10 @@ def test_job_is_run_measured_resumed_and_reported(stage, tmp_path, start_session
     assert (report["success_before"]["rate"], report["success_before"]["n"]) == (0.5, 2)
     assert report["success_after"]["n"] == 2 and report["episodes"] == 3
     trained = [e for e in show.ended if e.phase == 0]
-    assert report["robot_minutes"] == pytest.approx(sum(e.robot_seconds for e in trained) / 60)
+    # An attempt that the interrupt aborted is in the log if the session still heard of it.
+    least = sum(e.robot_seconds for e in trained if e.outcome != ABORTED) / 60
+    most = sum(e.robot_seconds for e in trained) / 60
+    assert least - 1e-6 <= report["robot_minutes"] <= most + 1e-6
     assert report["latency_ms"]["n"] > 0
     status = read_json(tmp_path / "status.json")
     assert status["done"] and status["message"] == "The job is done."
