@@ -39,7 +39,7 @@ def start(tmp_path_factory, bundle, domain_id):
                 "method.updates_per_decision=2",
                 "method.batch_size=16",
                 "session.evaluation_episodes=1",
-                "session.decision_timeout_s=8",
+                "session.decision_timeout_s=20",
             ]
         runs.append(Run(session, [*words, *overrides]))
         return runs[-1]

@@ -507,10 +507,13 @@ def test_a_base_policy_that_is_better_is_probed_first_and_takes_over(
     def acts():
         return [(r.phase, r.method) for r in load_records(tmp_path) if not r.aborted]
 
+    words = "The base policy acts in training episodes 7 to 10: 0 of the last 6 training episodes"
+
+    def told():
+        return read_json(tmp_path / "status.json").get("fallback", "").startswith(words)
+
+    show.until(told, "the notice that the base policy acts")
     show.until(lambda: ("train", "base") in acts(), "the base policy in training")
-    assert read_json(tmp_path / "status.json")["fallback"].startswith(
-        "The base policy acts in training episodes 7 to 10: 0 of the last 6 training episodes"
-    )
     process.send_signal(signal.SIGINT)
     ended_with(show, process, "the interrupted session's end")
     show.until(lambda: show.manager._runner is None, "the end of the cancelled goal")

@@ -190,11 +190,11 @@ def test_the_recorded_rewards_count_until_and_after_a_model_is_chosen(tmp_path):
     bag = tmp_path / "episodes" / "train_000000"
     recorded = read_episode(bag)
 
-    assert as_it_counts(tmp_path, recorded) is recorded
+    assert as_it_counts(tmp_path, recorded).rewards is recorded.rewards
     relabel(tmp_path, untrained([["lift the red cube"]]), "")
     assert as_it_counts(tmp_path, recorded).rewards != recorded.rewards
     choose(tmp_path, "")
-    assert as_it_counts(tmp_path, recorded) is recorded
+    assert as_it_counts(tmp_path, recorded).rewards is recorded.rewards
 
 
 def test_the_learner_s_rows_follow_the_model_that_counts(tmp_path):
