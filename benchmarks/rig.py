@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -24,6 +25,7 @@ from tmrl_ros.core.types import (
     Episode,
     EpisodeOutcome,
     EpisodeState,
+    Float32Array,
     FloatArray,
     Outcome,
     Phase,
@@ -35,7 +37,7 @@ from tmrl_ros.core.types import (
 from tmrl_ros.data.bag_reader import Piece
 from tmrl_ros.data.dataset import Demonstration, Trajectory
 from tmrl_ros.data.decode import RecordedObservation
-from tmrl_ros.learning.acting import ActingPolicy
+from tmrl_ros.learning.acting import ActingPolicy, Decision
 from tmrl_ros.learning.core import LearnerCore
 from tmrl_ros.learning.demonstrated import Cutter
 from tmrl_ros.learning.methods import Sizes
@@ -78,6 +80,18 @@ class Seen:
     targets: list[Target] = field(default_factory=list)
 
 
+class Actor(Protocol):
+    """Whoever decides in an episode."""
+
+    policy: ChunkPolicy
+
+    def begin_episode(self, *, index: int, seed: int, method: str, deterministic: bool) -> None:
+        """Draw what stays the same over an episode."""
+
+    def decide(self, context: Float32Array) -> Decision:
+        """Choose a chunk for a raw context (C,)."""
+
+
 class Rig:
     """A simulated cell behind a gate.
 
@@ -96,7 +110,7 @@ class Rig:
 
     def run(
         self,
-        actor: ActingPolicy,
+        actor: Actor,
         phase: Phase,
         index: int,
         *,
