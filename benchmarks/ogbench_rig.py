@@ -162,6 +162,7 @@ class OgbenchRig(Rig):
         self.config = config
         self.arm = Arm(scene, config.robot.gripper_max_width_m)  # type: ignore[assignment]
         self._scene = scene
+        self._perceiver = None
         self._names = scene.names
         self._sequence = 0
 
@@ -169,7 +170,7 @@ class OgbenchRig(Rig):
         self._scene.reset(seed)
         return 0.0
 
-    def _objects(self, sample: RobotSample) -> FloatArray:
+    def _found(self) -> FloatArray:
         return self._scene.objects()
 
     def _execute(self, chunk: Chunk) -> tuple[Outcome, list[tuple[RobotSample, Target]]]:

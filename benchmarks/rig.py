@@ -292,10 +292,7 @@ class Rig:
             object_age_s=np.zeros(count),
         )
         if self._perceiver is None:
-            truth = self.arm.ground_truth().object_positions
-            found = np.array([truth[name] for name in self._names])
-            found = found + self._rng.normal(0.0, OBJECT_NOISE_M, found.shape)
-            return replace(observation, object_positions=found.astype(np.float32))
+            return replace(observation, object_positions=self._found().astype(np.float32))
         frames = {
             item.camera: Frame(
                 item.stamp_ns, item.color, item.depth_mm, item.intrinsics, sample.ee_pose
@@ -311,6 +308,12 @@ class Rig:
             points=percept.cloud.points,
             colors=percept.cloud.colors,
         )
+
+    def _found(self) -> FloatArray:
+        """Positions of the objects (K, 3), about as perception would find them."""
+        truth = self.arm.ground_truth().object_positions
+        found = np.array([truth[name] for name in self._names])
+        return found + self._rng.normal(0.0, OBJECT_NOISE_M, found.shape)
 
     def _chunk(
         self,
