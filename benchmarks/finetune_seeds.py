@@ -3,7 +3,7 @@
 Runs the job as an operator would, one seed after the other, and writes
 `docs/benchmarks/finetune.json` and `finetune.png` beside it. Finished sessions are not run again.
 
-    .venv/bin/python benchmarks/finetune_seeds.py --tasks pick_named lift --seeds 5
+    .venv/bin/python benchmarks/finetune_seeds.py --tasks pick_named lift --seeds 5 reward=simulator
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import json
 import platform
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +29,15 @@ OUT = ROOT / "docs" / "benchmarks"
 WINDOW = 20
 
 
-def run(task: str, seed: int, folder: Path, domain: int) -> dict[str, Any]:
+def run(
+    task: str, seed: int, folder: Path, domain: int, overrides: Sequence[str]
+) -> dict[str, Any]:
     """Run one seed unless its report is there; returns the report with the training outcomes."""
     report = folder / "report.json"
     if not report.is_file():
         command = [sys.executable, "-m", "tmrl_ros.cli.main", "finetune", "--plain"]
         command += [f"task={task}", f"session.seed={seed}", f"session.dir={folder}"]
-        command += [f"session.domain_id={domain}"]
+        command += [f"session.domain_id={domain}", *overrides]
         subprocess.run(command, cwd=ROOT, check=False)
     values: dict[str, Any] = json.loads(report.read_text())
     lines = [json.loads(line) for line in (folder / "episodes.jsonl").read_text().splitlines()]
@@ -101,10 +104,11 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--sessions", type=Path, default=ROOT / "sessions" / "benchmark")
     parser.add_argument("--domain", type=int, default=42, help="ROS domain")
+    parser.add_argument("overrides", nargs="*", default=[], help="reward=simulator and so on")
     args = parser.parse_args()
     results = {
         task: [
-            run(task, seed, args.sessions / f"{task}-{seed}", args.domain)
+            run(task, seed, args.sessions / f"{task}-{seed}", args.domain, args.overrides)
             for seed in range(args.seeds)
         ]
         for task in args.tasks
