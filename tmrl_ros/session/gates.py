@@ -53,14 +53,14 @@ class GateSettings:
     """Bounds of the waits, wall time in seconds; and how the operator and the clock are.
 
     `settle_s` passes after the last node was found, because two others may find each other later
-    than we find both.
+    than we find both: DDS repeats a lost announcement after three seconds.
     """
 
     simulated_operator: bool
     lockstep: bool
     learner_lag: int
     graph_s: float = 120.0
-    settle_s: float = 1.0
+    settle_s: float = 3.5
     recorder_s: float = 30.0
     causes_s: float = 60.0
     learner_ready_s: float = 900.0
