@@ -20,6 +20,7 @@ from tmrl_ros.core.load import read_config
 from tmrl_ros.core.types import Phase
 from tmrl_ros.session.records import load_records, of_phase
 from tmrl_ros.session.report import latency
+from tmrl_ros.session.seeds import PHASE_NAMES
 
 OUT = Path(__file__).resolve().parents[1] / "docs" / "benchmarks" / "decision_latency.json"
 
@@ -32,7 +33,7 @@ def measured(session: Path) -> dict[str, Any]:
         raise SystemExit(f"{session} has no episodes: name the folder of a session that has ended.")
 
     def over(phase: Phase, first: int = 0) -> dict[str, Any]:
-        kept = [item for item in of_phase(records, phase) if item.index >= first]
+        kept = [item for item in of_phase(records, PHASE_NAMES[phase]) if item.index >= first]
         return latency([value for item in kept for value in item.latency_ms])
 
     return {
