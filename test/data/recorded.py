@@ -24,6 +24,8 @@ from tmrl_ros.core.types import (
     RobotSample,
     Target,
 )
+from tmrl_ros.data.bag_metadata import offered_qos
+from tmrl_ros.data.bag_writer import BagWriter
 from tmrl_ros.data.definitions import definition, typestore
 from tmrl_ros.data.items import Item, Topic
 from tmrl_ros.data.plans import PLAN_SIZE
@@ -262,6 +264,13 @@ def item(piece: object) -> Item:
     topic = topic_of(piece)
     data = as_on_the_wire(bytes(serialize_message(msg)), topic.type_name)
     return Item(topic, data, _clock[0], sent_ns=_clock[0] - 1000)
+
+
+def put(writer: BagWriter, piece: object) -> None:
+    """Write a piece as the recorder would."""
+    topic, data, stamp_ns, *_ = item(piece)
+    qos = offered_qos(reliable=True, latched=topic.latched, depth=1)
+    writer.write(topic.name, topic.type_name, data, stamp_ns, qos=qos)
 
 
 def episode(

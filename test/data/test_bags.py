@@ -20,6 +20,7 @@ from recorded import (
     item,
     observation,
     outcome,
+    put,
     stamp_of,
 )
 from rosbags.highlevel import AnyReader
@@ -34,7 +35,6 @@ from tmrl_ros.core.types import (
     Reward,
 )
 from tmrl_ros.data import decode
-from tmrl_ros.data.bag_metadata import offered_qos
 from tmrl_ros.data.bag_reader import read_episode
 from tmrl_ros.data.bag_stream import BagError, BagStream
 from tmrl_ros.data.bag_writer import BagWriter, move_aside
@@ -50,9 +50,7 @@ ABOUT = {"session": "s", "episode_id": "train_000000", "config_hash": "abc"}
 def write_bag(folder, pieces, *, compress=True, flush_every=None, close=True):
     writer = BagWriter(folder, custom=ABOUT, compress=compress)
     for count, piece in enumerate(pieces, start=1):
-        topic, data, stamp_ns, *_ = item(piece)
-        qos = offered_qos(reliable=True, latched=topic.latched, depth=1)
-        writer.write(topic.name, topic.type_name, data, stamp_ns, qos=qos)
+        put(writer, piece)
         if flush_every and count % flush_every == 0:
             writer.flush()
     if close:

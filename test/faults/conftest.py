@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
+TESTS = Path(__file__).parents[1]
+sys.path[:0] = [str(TESTS / "faults"), str(TESTS / "policies")]
 from whole_graph import Run, make_bundle  # noqa: E402
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 import rclpy
-import torch
+import small_bundle
 from rcl_interfaces.srv import SetParameters
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
@@ -21,16 +21,6 @@ from tmrl_ros.core import topics
 from tmrl_ros.data.bag_reader import bag_folders, read_episode, read_session
 from tmrl_ros.data.bag_stream import BagStream, is_topic
 from tmrl_ros.data.transitions import AssembledEpisode, assemble
-from tmrl_ros.policies.bundle import (
-    ActionSpec,
-    ContextSmoothing,
-    NetworkSpec,
-    ObservationSpec,
-    PolicySpec,
-    TrainingRecord,
-    save_bundle,
-)
-from tmrl_ros.policies.flow import FlowPolicy
 from tmrl_ros.session.records import load_records, of_phase
 from tmrl_ros.session.status import read_json
 
@@ -41,35 +31,8 @@ DECISIONS = 30  # so that an episode lasts long enough to be hit in its middle
 
 def make_bundle(folder: Path, *, rate_hz: float = 20.0) -> None:
     """An untrained policy whose chunks are a few millimetres long."""
-    rows = 8
-    spec = PolicySpec(
-        action=ActionSpec(
-            frame="panda_link0",
-            rate_hz=rate_hz,
-            horizon=rows,
-            execute_steps=rows,
-            mean=[[0.0, 0.0, 0.0, 0.5]] * rows,
-            std=[[0.003, 0.003, 0.003, 0.1]] * rows,
-        ),
-        observation=ObservationSpec(objects=["red"], prompt_size=0, mean=[0.0] * 7, std=[1.0] * 7),
-        smoothing=ContextSmoothing(smoothed=["objects"]),
-        network=NetworkSpec(width=32, blocks=1, context_hidden=32, flow_steps=4),
-        training=TrainingRecord(
-            command="",
-            task="lift",
-            demonstrations=0,
-            samples=0,
-            iterations=0,
-            seed=0,
-            data_sha256="",
-            prompts=[],
-        ),
-        weights_sha256="",
-    )
-    torch.manual_seed(0)
-    save_bundle(
-        folder, spec, FlowPolicy(spec.flow_size, torch.from_numpy(spec.context.smoothed_mask()))
-    )
+    mean, std = [[0.0, 0.0, 0.0, 0.5]] * 8, [[0.003, 0.003, 0.003, 0.1]] * 8
+    small_bundle.make_bundle(folder, rate_hz=rate_hz, mean=mean, std=std)
 
 
 def tmrl(*words: str) -> subprocess.CompletedProcess[str]:

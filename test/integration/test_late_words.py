@@ -16,7 +16,6 @@ from tmrl_ros.cli.main import main
 from tmrl_ros.core import topics
 from tmrl_ros.core.load import load_config, write_config
 from tmrl_ros.core.types import Chunk, Episode, EpisodeOutcome, EpisodeState, Outcome, Reward
-from tmrl_ros.data.bag_metadata import offered_qos
 from tmrl_ros.data.bag_writer import BagWriter
 from tmrl_ros.data.reward_sidecar import Sidecar, choose, write_sidecar
 from tmrl_ros.nodes.common import EVENTS, RELIABLE
@@ -141,9 +140,7 @@ def test_what_is_said_late_is_learned_from_without_a_restart(stage):
 def write_bag(folder, pieces):
     writer = BagWriter(folder, custom={"episode_id": folder.name}, compress=True)
     for piece in pieces:
-        topic, data, stamp_ns, *_ = recorded.item(piece)
-        qos = offered_qos(reliable=True, latched=topic.latched, depth=1)
-        writer.write(topic.name, topic.type_name, data, stamp_ns, qos=qos)
+        recorded.put(writer, piece)
     writer.close({})
 
 

@@ -13,7 +13,6 @@ from safetensors.torch import load_file
 
 from tmrl_ros.core.config import MethodConfig
 from tmrl_ros.core.types import EpisodeOutcome
-from tmrl_ros.data.bag_metadata import offered_qos
 from tmrl_ros.data.bag_reader import read_session
 from tmrl_ros.data.bag_writer import BagWriter
 from tmrl_ros.learning.core import LearnerCore
@@ -31,9 +30,7 @@ def record(session: Path) -> None:
         result = EpisodeOutcome.SUCCESS if number % 3 else EpisodeOutcome.TIMEOUT
         with BagWriter(session / "episodes" / name, custom={"episode_id": name}) as writer:
             for piece in recorded.episode(name, ROWS, result):
-                topic, data, stamp_ns, *_ = recorded.item(piece)
-                qos = offered_qos(reliable=True, latched=topic.latched, depth=1)
-                writer.write(topic.name, topic.type_name, data, stamp_ns, qos=qos)
+                recorded.put(writer, piece)
 
 
 def learn(records, folder: Path, step=lambda: None) -> LearnerCore:

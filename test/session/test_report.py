@@ -3,13 +3,12 @@ import random
 
 import pytest
 from episode_events import event
-from recorded import item
+from recorded import put
 
 from tmrl_msgs.msg import GroundTruth
 from tmrl_ros.core.errors import ConfigurationError
 from tmrl_ros.core.load import load_config, write_config
 from tmrl_ros.core.types import EpisodeOutcome, EpisodeState, Phase, Reward
-from tmrl_ros.data.bag_metadata import offered_qos
 from tmrl_ros.data.bag_writer import BagWriter
 from tmrl_ros.data.reward_sidecar import Sidecar, choose, write_sidecar
 from tmrl_ros.nodes.convert import header
@@ -136,9 +135,7 @@ def write_bag(folder, name, outcome, done_at=()):
         GroundTruth(header=header(k * 100_000_000), success=k in done_at) for k in range(1, 11)
     ]
     for piece in (running, *moments, event(name, EpisodeState.ENDED, outcome)):
-        topic, data, stamp_ns, *_ = item(piece)
-        qos = offered_qos(reliable=True, latched=topic.latched, depth=1)
-        writer.write(topic.name, topic.type_name, data, stamp_ns, qos=qos)
+        put(writer, piece)
     writer.close({})
 
 

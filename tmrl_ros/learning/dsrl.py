@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from tmrl_ros.core.config import MethodConfig
 from tmrl_ros.core.types import FloatArray
 from tmrl_ros.data.transitions import Transition
-from tmrl_ros.learning.learner import Parts, adjust_temperature, column, follow
+from tmrl_ros.learning.learner import Parts, adjust_temperature, column, descend, follow
 from tmrl_ros.learning.networks import Actor, NoiseCritics
 from tmrl_ros.learning.replay import Batch, Replay
 from tmrl_ros.learning.rerank import acting_of
@@ -64,9 +64,7 @@ class DsrlLearner:
             goal = goal.clamp(0.0, 1.0)
         values = self.critics(batch.features, batch.z)
         loss = ((values - goal) ** 2).mean(1).sum()
-        self.critic_optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        self.critic_optimiser.step()
+        descend(loss, self.critic_optimiser)
         follow(self.target, self.critics, self.method.target_tau)
         if self.updates % 50 == 0:
             self.metrics["critic_loss"] = float(loss.detach()) / self.method.critics
@@ -79,9 +77,7 @@ class DsrlLearner:
         values = self.critics(batch.features, z)
         alpha = self.log_alpha.detach().exp()
         loss = (alpha * log_prob - values.mean(0)).mean()
-        self.actor_optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        self.actor_optimiser.step()
+        descend(loss, self.actor_optimiser)
         self.critics.requires_grad_(True)
         excess = (log_prob + self.target_entropy).mean()
         adjust_temperature(self.log_alpha, self.alpha_optimiser, excess)

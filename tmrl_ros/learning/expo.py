@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from tmrl_ros.core.config import MethodConfig
 from tmrl_ros.data.plans import PLAN_SIZE
-from tmrl_ros.learning.learner import Parts, adjust_temperature
+from tmrl_ros.learning.learner import Parts, adjust_temperature, descend
 from tmrl_ros.learning.networks import Actor, PlanCritics
 from tmrl_ros.learning.replay import Batch, Replay
 from tmrl_ros.learning.tmrl import TARGET_CANDIDATES, TmrlLearner
@@ -75,9 +75,7 @@ class ExpoLearner(TmrlLearner):
         values = self.critics(features, plans + edits)
         alpha = self.log_alpha.detach().exp()
         loss = (alpha * log_prob - values.mean(0)).mean()
-        self.actor_optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        self.actor_optimiser.step()
+        descend(loss, self.actor_optimiser)
         self.critics.requires_grad_(True)
         excess = (log_prob - PLAN_SIZE).mean()
         adjust_temperature(self.log_alpha, self.alpha_optimiser, excess)

@@ -31,12 +31,17 @@ def follow(slow: nn.Module, fast: nn.Module, tau: float) -> None:
     torch._foreach_lerp_(list(slow.parameters()), list(fast.parameters()), tau)
 
 
-def adjust_temperature(log_alpha: Tensor, optimiser: torch.optim.Optimizer, excess: Tensor) -> None:
-    """One step on the log temperatures; `excess` is log probability plus target entropy, a mean."""
-    loss = -(log_alpha * excess.detach()).sum()
+def descend(loss: Tensor, optimiser: torch.optim.Optimizer) -> None:
+    """One step of an optimiser down the gradient of a loss, and of nothing before it."""
     optimiser.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     optimiser.step()
+
+
+def adjust_temperature(log_alpha: Tensor, optimiser: torch.optim.Optimizer, excess: Tensor) -> None:
+    """One step on the log temperatures; `excess` is log probability plus target entropy, a mean."""
+    loss = -(log_alpha * excess.detach()).sum()
+    descend(loss, optimiser)
 
 
 def column(rows: Sequence[Transition], name: str) -> Tensor:

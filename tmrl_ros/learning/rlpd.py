@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from tmrl_ros.core.config import MethodConfig
 from tmrl_ros.data.plans import PLAN_ROWS, PLAN_SCALE_M, PLAN_SIZE
-from tmrl_ros.learning.learner import Parts, adjust_temperature, follow
+from tmrl_ros.learning.learner import Parts, adjust_temperature, descend, follow
 from tmrl_ros.learning.networks import CLOSE_M, Actor
 from tmrl_ros.learning.replay import Batch, Replay
 from tmrl_ros.learning.rerank import acting_of
@@ -83,9 +83,7 @@ class RlpdLearner(TmrlLearner):
         batch = self._moved(replay.sample_mixed(method.batch_size, method.prior_fraction, self.rng))
         values = self.critics(batch.features, batch.plan)
         loss = ((values - self._goal(batch)) ** 2).mean(1).sum()
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        self.optimiser.step()
+        descend(loss, self.optimiser)
         follow(self.target, self.critics, method.target_tau)
         self.updates += 1
         if self.updates % 50 == 0:
@@ -112,9 +110,7 @@ class RlpdLearner(TmrlLearner):
         values = self.critics(batch.features, plans)
         alpha = self.log_alpha.detach().exp()
         loss = (alpha * log_prob - values.mean(0)).mean()
-        self.actor_optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        self.actor_optimiser.step()
+        descend(loss, self.actor_optimiser)
         self.critics.requires_grad_(True)
         excess = (log_prob - PLAN_SIZE / 2).mean()  # their target entropy: minus half the size
         adjust_temperature(self.log_alpha, self.alpha_optimiser, excess)

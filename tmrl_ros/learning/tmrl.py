@@ -25,7 +25,7 @@ from tmrl_ros.core.config import MethodConfig
 from tmrl_ros.core.types import FloatArray
 from tmrl_ros.data.plans import KEPT_CANDIDATES
 from tmrl_ros.data.transitions import Transition
-from tmrl_ros.learning.learner import Parts, column, follow
+from tmrl_ros.learning.learner import Parts, column, descend, follow
 from tmrl_ros.learning.networks import PlanCritics
 from tmrl_ros.learning.replay import Batch, Replay
 from tmrl_ros.policies.context import move_scene
@@ -61,9 +61,7 @@ class TmrlLearner:
         goal = self._goal(batch)
         values = self.critics(batch.features, batch.plan)
         loss = ((values - goal) ** 2).mean(1).sum()
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        self.optimiser.step()
+        descend(loss, self.optimiser)
         follow(self.target, self.critics, self.method.target_tau)
         self.updates += 1
         if self.updates % 50 == 0:

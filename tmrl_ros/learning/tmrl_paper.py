@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from tmrl_ros.core.config import MethodConfig
 from tmrl_ros.core.types import FloatArray
 from tmrl_ros.data.transitions import Transition
-from tmrl_ros.learning.learner import Parts, adjust_temperature, column, follow
+from tmrl_ros.learning.learner import Parts, adjust_temperature, column, descend, follow
 from tmrl_ros.learning.networks import Actor, NoiseCritics, sinusoidal_t
 from tmrl_ros.learning.replay import Batch, Replay
 from tmrl_ros.learning.rerank import acting_of
@@ -79,9 +79,7 @@ class TmrlPaperLearner:
         done = [batch.z, 2 * batch.t[:, None] - 1, batch.eps]
         values = self._values(self.critics, batch.features, done)
         loss = ((values - goal) ** 2).mean(1).sum()
-        self.critic_optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.critic_optimiser.step()
+        descend(loss, self.critic_optimiser)
         if self.updates % 50 == 0:
             self.metrics["critic_loss"] = float(loss.detach()) / self.method.critics
             self.metrics["value_mean"] = float(values.detach().mean())
@@ -94,9 +92,7 @@ class TmrlPaperLearner:
         logs = torch.stack(log_probs, -1)
         alphas = self.log_alphas.detach().exp()
         loss = ((alphas * logs).sum(-1) - least).mean()
-        self.actor_optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.actor_optimiser.step()
+        descend(loss, self.actor_optimiser)
         self.critics.requires_grad_(True)
         excess = (logs + self.target_entropies).mean(0)
         adjust_temperature(self.log_alphas, self.alpha_optimiser, excess)
