@@ -59,12 +59,11 @@ def trial(task: str, method: str, seed: int, episodes: int, evaluations: int) ->
 
     from tmrl_ros.core.compute import prepare_torch
     from tmrl_ros.core.load import load_config
-    from tmrl_ros.policies.bundle import load_bundle
-    from tmrl_ros.policies.policy import ChunkPolicy
+    from tmrl_ros.policies.onnx_backend import load_policy
 
     prepare_torch(1)
     config = load_config([*TASKS[task], f"session.seed={seed}", *METHODS[method]])
-    run = Trial(Rig(config), ChunkPolicy(*load_bundle(config.task.bundle)))
+    run = Trial(Rig(config), load_policy(config.task.bundle)[0])
     run.begin_with_demonstrations(DEMONSTRATIONS.get(method, 0))
     before = run.evaluate(evaluations, "base")
     minutes: list[float] = []

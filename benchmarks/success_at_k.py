@@ -25,7 +25,7 @@ from tmrl_ros.core.load import load_config
 from tmrl_ros.core.types import EpisodeOutcome, Float32Array, Phase
 from tmrl_ros.learning.acting import Decision
 from tmrl_ros.learning.choice import decoded
-from tmrl_ros.policies.bundle import load_bundle
+from tmrl_ros.policies.onnx_backend import load_policy
 from tmrl_ros.policies.policy import ChunkPolicy
 
 OUT = Path(__file__).resolve().parents[1] / "docs" / "benchmarks" / "success_at_k.json"
@@ -78,7 +78,7 @@ def main() -> int:
     found = json.loads(OUT.read_text()) if OUT.is_file() else {}
     for task in args.tasks:
         config = load_config([f"task={task}", "session.seed=0"])
-        rig, policy = Rig(config), ChunkPolicy(*load_bundle(config.task.bundle))
+        rig, policy = Rig(config), load_policy(config.task.bundle)[0]
         found[task] = {"states": args.states}
         for name, t_context in LEVELS.items():
             came = attempts(rig, policy, t_context, args.states, args.attempts)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from tmrl_ros.core.errors import OperatorError
 
+WITH_TORCH = ("pretrain", "export", "reward")
 EXIT_FAILED, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 1, 2, 130
 OVERRIDES_HELP = "task=lift picks a file of config/, session.seed=3 sets a value"
 PLAIN_HELP = "print lines, draw nothing"
@@ -50,7 +51,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line; overrides may stand before, between and after options."""
     parser = _parser()
     words = list(sys.argv[1:] if argv is None else argv)
-    if words[:1] in (["pretrain"], ["reward"]):  # parsed by themselves, in a process with torch
+    if words and words[0] in WITH_TORCH:  # parsed by themselves, in a process with torch
         return argparse.Namespace(command=words[0], arguments=words[1:])
     args, rest = parser.parse_known_args(words)
     unknown = [word for word in rest if word.startswith("-") or not hasattr(args, "overrides")]
@@ -93,6 +94,8 @@ def _parser() -> argparse.ArgumentParser:
     _with_overrides(demonstrate).add_argument("--plain", action="store_true", help=PLAIN_HELP)
     text = "train a policy bundle on demonstrations"
     commands.add_parser("pretrain", help=text, add_help=False)
+    text = "write model.onnx of policy bundles, with which decisions are faster"
+    commands.add_parser("export", help=text, add_help=False)
     text = "train, evaluate and use a learned reward model"
     commands.add_parser("reward", help=text, add_help=False)
     text = "write report.html of a session again"
@@ -143,6 +146,10 @@ def _dispatch(args: argparse.Namespace) -> int:
         from tmrl_ros.cli.offline import pretrain
 
         return pretrain(args.arguments)
+    if args.command == "export":
+        from tmrl_ros.cli.offline import export
+
+        return export(args.arguments)
     if args.command == "reward":
         from tmrl_ros.cli.reward import start
 

@@ -15,6 +15,11 @@ def pretrain(arguments: Sequence[str]) -> int:
     return _become("tmrl_ros.policies.pretrain", arguments)
 
 
+def export(arguments: Sequence[str]) -> int:
+    """Become the program that writes `model.onnx`."""
+    return _become("tmrl_ros.policies.onnx_backend", arguments)
+
+
 def report(session: str | None) -> int:
     """Write a session's report again, finished or not, and print where it lies."""
     from tmrl_ros.session.report import build_report  # matplotlib

@@ -17,6 +17,7 @@ from tmrl_ros.core.section import Section
 
 Vector3 = Annotated[list[float], Field(min_length=3, max_length=3)]
 Quaternion = Annotated[list[float], Field(min_length=4, max_length=4)]
+InferenceBackend = Literal["auto", "torch", "onnxruntime"]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", max_length=64)]
 
 
@@ -273,6 +274,9 @@ class SessionConfig(Section):
     domain_id: int = Field(42, ge=0, le=101)
     localhost_only: bool = True
     torch_threads: int = Field(1, ge=1, le=64)
+    inference: InferenceBackend = Field(
+        "auto", description="what samples the policy; auto = ONNX Runtime where its graph fits"
+    )
     decision_timeout_s: float = Field(
         20.0, gt=0, description="wall time without a chunk or outcome that aborts the episode"
     )

@@ -20,8 +20,8 @@ from tmrl_ros.data import decode
 from tmrl_ros.learning.acting import ActingPolicy, Decision
 from tmrl_ros.nodes.common import EVENTS, RELIABLE, ConfiguredNode, run_node
 from tmrl_ros.nodes.convert import chunk_to_msg
-from tmrl_ros.policies.bundle import check_bundle, load_bundle
-from tmrl_ros.policies.policy import ChunkPolicy
+from tmrl_ros.policies.bundle import check_bundle
+from tmrl_ros.policies.onnx_backend import load_policy
 from tmrl_ros.policies.scripted import ScriptedDemonstrator
 
 REWARD_WAIT_S = 0.5
@@ -43,11 +43,13 @@ class PolicyServer(ConfiguredNode):
             self._scripted = ScriptedDemonstrator(task, self.config.robot.gripper_max_width_m)
         else:
             spec = check_bundle(task.bundle, self.config)
-            spec, network = load_bundle(task.bundle)
+            session = self.config.session
+            policy, how = load_policy(task.bundle, session.inference, session.torch_threads)
+            self.get_logger().info(f"Chunks are sampled by {how}.")
             safety = self.config.safety
             workspace = np.array(safety.workspace_min_m), np.array(safety.workspace_max_m)
             self._acting = ActingPolicy(
-                ChunkPolicy(spec, network),
+                policy,
                 self.config.method,
                 workspace,
                 row_m=safety.max_speed_mps / self.config.robot.control_rate_hz,

@@ -65,11 +65,9 @@ class Block(nn.Module):
         nn.init.zeros_(self.modulation.weight)
         nn.init.zeros_(self.modulation.bias)
 
-    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        """(B, H, W), (B, W) -> (B, H, W)."""
-        shift1, scale1, gate1, shift2, scale2, gate2 = self.modulation(condition)[:, None].chunk(
-            6, -1
-        )
+    def forward(self, x: Tensor, modulation: Tensor) -> Tensor:
+        """(B, H, W), (B, 6 W) -> (B, H, W)."""
+        shift1, scale1, gate1, shift2, scale2, gate2 = modulation[:, None].chunk(6, -1)
         batch, horizon, width = x.shape
         h = self.norm1(x) * (1 + scale1) + shift1
         q, k, v = (
@@ -130,16 +128,27 @@ class FlowPolicy(nn.Module):
         Returns:
             (B, H, A).
         """
-        return self._predict(x, t_action, self.embed_context(context), sinusoidal(t_context, 64))
+        times = torch.cat([sinusoidal(t_context, 64), sinusoidal(t_action, 64)], -1)
+        return self._predict(x, self._modulations(times, self.embed_context(context)))
 
-    def _predict(self, x: Tensor, t_action: Tensor, context: Tensor, t_context: Tensor) -> Tensor:
-        """`forward` with the context (B, W) and its timestep (B, 64) already embedded."""
-        times = torch.cat([t_context, sinusoidal(t_action, 64)], -1)
+    def _modulations(self, times: Tensor, context: Tensor) -> list[Tensor]:
+        """What every block, and last the end, are modulated by.
+
+        Args:
+            times: (..., B, 128) both times, embedded.
+            context: (B, W), embedded.
+        """
         condition = nn.functional.silu(self.embed_times(times) + context)
+        blocks = (block for block in self.blocks if isinstance(block, Block))
+        layers = [*(block.modulation for block in blocks), self.final_modulation]
+        return [layer(condition) for layer in layers]
+
+    def _predict(self, x: Tensor, modulations: list[Tensor]) -> Tensor:
+        """The clean chunk (B, H, A), of one on the path."""
         h = self.embed_action(x.reshape(x.shape[0], self.size.tokens, -1)) + self.position
-        for block in self.blocks:
-            h = block(h, condition)
-        shift, scale = self.final_modulation(condition)[:, None].chunk(2, -1)
+        for block, modulation in zip(self.blocks, modulations[:-1], strict=True):
+            h = block(h, modulation)
+        shift, scale = modulations[-1][:, None].chunk(2, -1)
         chunk: Tensor = self.final(self.final_norm(h) * (1 + scale) + shift)
         return chunk.reshape(x.shape)
 
@@ -186,11 +195,16 @@ class FlowPolicy(nn.Module):
         """
         t_context = quantise(t_context)
         context = self.embed_context(smooth_context(context, eps_context, t_context, self.smoothed))
-        t_context = sinusoidal(t_context, 64)
+        t_action = sinusoidal(torch.arange(steps, 0, -1) / steps, 64)  # steps x 64
+        times = [
+            sinusoidal(t_context, 64).expand(steps, -1, -1),
+            t_action[:, None].expand(-1, context.shape[0], -1),
+        ]
+        # No condition depends on x: those of all steps are made by one product each.
+        modulations = self._modulations(torch.cat(times, -1), context)
         x = noise
         for step in range(steps, 0, -1):
-            t = torch.full((noise.shape[0],), step / steps)
-            prediction = self._predict(x, t, context, t_context)
+            prediction = self._predict(x, [item[steps - step] for item in modulations])
             # x - dt * (x - prediction) / t with dt = 1 / steps and t = step / steps
             x = x + (prediction - x) / step
         return x

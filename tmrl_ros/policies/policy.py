@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -19,6 +19,29 @@ from tmrl_ros.policies.flow import FlowPolicy
 AnyFloat = TypeVar("AnyFloat", np.float32, np.float64)
 
 
+class Flow(Protocol):
+    """Samples normalised chunks."""
+
+    def __call__(
+        self, noise: Tensor, context: Tensor, t_context: Tensor, eps_context: Tensor
+    ) -> Tensor:
+        """(B, H, A), (B, C), (B,), (B, C) float32 -> (B, H, A); contexts are not smoothed yet."""
+
+
+@dataclass(frozen=True)
+class TorchFlow:
+    """Samples with the network itself."""
+
+    network: FlowPolicy
+    steps: int
+
+    def __call__(
+        self, noise: Tensor, context: Tensor, t_context: Tensor, eps_context: Tensor
+    ) -> Tensor:
+        """As `FlowPolicy.sample`."""
+        return self.network.sample(noise, context, t_context, eps_context, self.steps)
+
+
 @dataclass
 class ChunkPolicy:
     """Normalises, samples and denormalises; knows no ROS.
@@ -30,9 +53,11 @@ class ChunkPolicy:
 
     spec: PolicySpec
     network: FlowPolicy
+    flow: Flow | None = None
 
     def __post_init__(self) -> None:
         """Keep the normalisation as tensors."""
+        self._flow = self.flow or TorchFlow(self.network, self.spec.network.flow_steps)
         observation, action = self.spec.observation, self.spec.action
         self._mean, self._std = torch.tensor(observation.mean), torch.tensor(observation.std)
         self._action_mean, self._action_std = torch.tensor(action.mean), torch.tensor(action.std)
@@ -94,12 +119,11 @@ class ChunkPolicy:
         if noise.ndim == 2:
             noise = noise[:, None].expand(-1, self.spec.action.horizon, -1)
         with torch.inference_mode():
-            chunk = self.network.sample(
+            chunk = self._flow(
                 noise,
                 self.normalise(contexts),
                 torch.as_tensor(t_context, dtype=torch.float32),
                 torch.as_tensor(eps_context, dtype=torch.float32),
-                self.spec.network.flow_steps,
             )
             chunk = chunk * self._action_std + self._action_mean
         return decode_steps(chunk.numpy().astype(np.float64))

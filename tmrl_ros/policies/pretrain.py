@@ -23,6 +23,7 @@ from tmrl_ros.policies.bundle import (
     ObservationSpec,
     PolicySpec,
     TrainingRecord,
+    load_bundle,
     save_bundle,
 )
 from tmrl_ros.policies.context import ContextSpec
@@ -31,6 +32,7 @@ from tmrl_ros.policies.encoder_training import EncoderSettings
 from tmrl_ros.policies.encoders import EncoderSpec, build_seeded, encoder_spec_for
 from tmrl_ros.policies.keypoint_data import learn_keypoints, with_keypoints
 from tmrl_ros.policies.keypoints import keypoint_names
+from tmrl_ros.policies.onnx_backend import export
 from tmrl_ros.policies.policy import encode_steps
 from tmrl_ros.policies.training import TrainingSettings, train_flow
 
@@ -200,6 +202,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         spec = pretrain(
             config, folder, out, TrainingSettings(iterations=iterations, seed=args.seed)
         )
+        export(out, *load_bundle(out))
     except OperatorError as error:
         print(error, file=sys.stderr)
         return 2

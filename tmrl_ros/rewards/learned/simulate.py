@@ -11,8 +11,7 @@ from tmrl_ros.core.config import Config
 from tmrl_ros.core.errors import OperatorError
 from tmrl_ros.core.types import Float32Array, FloatArray
 from tmrl_ros.perception.images import shrink
-from tmrl_ros.policies.bundle import load_bundle
-from tmrl_ros.policies.policy import ChunkPolicy
+from tmrl_ros.policies.onnx_backend import load_policy
 from tmrl_ros.rewards.learned import faults
 from tmrl_ros.rewards.learned.episodes import BoolArray, Frames, LabelledEpisode, Video
 from tmrl_ros.rewards.learned.instructions import instructions
@@ -61,7 +60,7 @@ class EpisodeSimulator:
             depth_noise=False,
         )
         self._cameras = tuple(item.name for item in config.cameras.cameras)
-        self._policy = ChunkPolicy(*load_bundle(config.task.bundle))
+        self._policy = load_policy(config.task.bundle)[0]
         if self._policy.needs_pictures:
             raise OperatorError(
                 f"{config.task.bundle} holds a policy that looks at "
