@@ -49,6 +49,9 @@ METHODS = {
     "tmrl, no pessimism": ["method.pessimism=0"],
     "tmrl, 2 critics": ["method.critics=2"],
     "tmrl, half successes": ["method.success_fraction=0.5"],
+    "tmrl, progress as potential": ["method.reward=potential"],
+    "tmrl, progress gained": ["method.reward=difference"],
+    "tmrl, -1 + progress": ["method.reward=progress"],
 }
 DEMONSTRATIONS = {"rlpd, 20 demonstrations": 20}
 

@@ -50,6 +50,7 @@ from tmrl_ros.robots.simulated_franka import SimulatedFranka
 from tmrl_ros.safety.gate import Gate
 from tmrl_ros.session.homing import LIFT_M, OPEN_ROWS, SETTLE_ROWS, straight_line
 from tmrl_ros.session.seeds import episode_id, episode_seed
+from tmrl_ros.sim.readings import GroundTruth
 from tmrl_ros.sim.tasks import RegionName
 
 OBJECT_NOISE_M = 0.002
@@ -132,7 +133,7 @@ class Rig:
             truth = self.arm.ground_truth()
             sample = self.arm.sample()
             self._sequence += 1
-            pieces.append(self._judge(name, decision, sample, truth.success, truth.failure))
+            pieces.append(self._judge(name, decision, sample, truth))
             if truth.success or truth.failure:
                 outcome = EpisodeOutcome.SUCCESS if truth.success else EpisodeOutcome.FAILURE
             elif decision == task.max_decisions:
@@ -338,19 +339,17 @@ class Rig:
             frame_id=self.config.robot.base_frame,
         )
 
-    def _judge(
-        self, name: str, decision: int, sample: RobotSample, success: bool, failure: bool
-    ) -> Reward:
+    def _judge(self, name: str, decision: int, sample: RobotSample, truth: GroundTruth) -> Reward:
         return Reward(
             stamp_ns=sample.stamp_ns,
             sequence=self._sequence,
             episode_id=name,
             decision=decision,
             valid=True,
-            progress=0.0,
-            success_probability=float(success),
-            success=success,
-            failure=failure,
+            progress=truth.progress,
+            success_probability=float(truth.success),
+            success=truth.success,
+            failure=truth.failure,
         )
 
     def _event(self, name: str, index: int, phase: Phase, state: EpisodeState) -> Episode:

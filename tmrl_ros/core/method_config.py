@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field, model_validator
 
 from tmrl_ros.core.methods import METHODS, Capability, MethodName
@@ -50,6 +52,12 @@ class MethodConfig(Section):
     rerank_temperature: float = Field(
         0.0, ge=0, le=100, description="re-rank by softmax(value / this); 0 = take the best"
     )
+    reward: Literal["success", "potential", "difference", "progress"] = Field(
+        "success", description="what becomes of the reward model's progress: learning/goals.py"
+    )
+    progress_weight: float = Field(
+        0.5, ge=0, le=1, description="of progress in potential and difference"
+    )
     prior_fraction: float = Field(
         0.5, ge=0, le=1, description="rlpd: of a batch from demonstrations and warm-up"
     )
@@ -72,6 +80,8 @@ class MethodConfig(Section):
                 f"vgps chooses among samples: method.rerank_samples={self.rerank_samples} must be "
                 "2 or more"
             )
+        if self.name == "tmrl_paper" and self.reward != "success":
+            raise ValueError(f"method.reward={self.reward}: tmrl_paper knows success alone")
         if self.name == "rlpd" and self.target_critics > self.critics:
             raise ValueError(
                 f"method.target_critics={self.target_critics} is above critics={self.critics}"

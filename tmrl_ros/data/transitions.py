@@ -46,7 +46,7 @@ class Transition:
     really commanded, in the chunk's action space, S <= horizon. `reward` is 1 on success and 0
     otherwise unless another reward was chosen. `terminated` rows do not bootstrap; `truncated` ones
     do, with their true next features. `edited`: the chunk is not what the policy makes of z, t and
-    eps alone.
+    eps alone. `progress` and `next_progress` are in [0, 1], of the observations before and after.
     """
 
     episode_id: str
@@ -67,6 +67,8 @@ class Transition:
     success_episode: bool
     edited: bool = False
     actor: str = ""
+    progress: float = 0.0
+    next_progress: float = 0.0
 
     @property
     def by_base(self) -> bool:
@@ -263,7 +265,8 @@ class EpisodeAssembler:
         """What row `decision` lacks, None if nothing.
 
         With `final` nothing more will come, and a row that ends the episode does without next
-        features, which nobody bootstraps from; a labelled one also does without an estimate.
+        features, which nobody bootstraps from; a labelled one also does without an estimate, and
+        the first one without that of the first observation.
         """
         chunk = self._chunks.get(decision)
         if chunk is None:
@@ -273,6 +276,8 @@ class EpisodeAssembler:
             return "outcome"
         if outcome.result is not ChunkResult.EXECUTED:
             return None if self._is_fault(decision, outcome) else "not_executed"
+        if decision == 0 and self._estimate(-1) is None and not final:
+            return "reward"  # of the first observation, from which progress is counted
         label, estimate = self._label(decision), self._estimate(decision)
         terminal = label in TERMINAL or (label is None and _is_terminal(estimate))
         if decision + 1 not in self._chunks and not (final and terminal):
@@ -322,7 +327,17 @@ class EpisodeAssembler:
             success_episode=False,
             actor=chunk.actor,
             edited=bool(np.any(chunk.edit)),
+            progress=self._progress(decision),
+            next_progress=1.0 if terminated and reward > 0 else self._progress(decision + 1),
         )
+
+    def _progress(self, decision: int) -> float:
+        """Progress at an observation; where nobody knows it, what was known last."""
+        for before in range(decision, -1, -1):
+            estimate = self._estimate(before - 1)
+            if estimate is not None and estimate.valid:
+                return estimate.progress
+        return 0.0
 
     def _denied(self, estimate: Reward) -> bool:
         """Whether the person's label says that a terminal estimate was wrong."""

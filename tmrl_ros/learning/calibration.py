@@ -3,24 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
 
 import numpy as np
 
 from tmrl_ros.core.types import FloatArray
-from tmrl_ros.data.transitions import Transition
 
 EPISODES = 20
-
-
-def returns(rows: Sequence[Transition], discount: float) -> FloatArray:
-    """Discounted reward (n,) from each of an episode's rows to its end."""
-    found = np.zeros(len(rows))
-    following = 0.0
-    for k in reversed(range(len(rows))):
-        following = rows[k].reward + discount * following
-        found[k] = following
-    return found
 
 
 class ValueCheck:

@@ -25,8 +25,9 @@ from tmrl_ros.data.transitions import (
 )
 from tmrl_ros.data.trims import Trim
 from tmrl_ros.learning.acting import pack_weights
-from tmrl_ros.learning.calibration import ValueCheck, returns
+from tmrl_ros.learning.calibration import ValueCheck
 from tmrl_ros.learning.checkpoint import load_checkpoint, save_checkpoint, set_aside
+from tmrl_ros.learning.goals import returns
 from tmrl_ros.learning.late import Change, TakenEpisodes
 from tmrl_ros.learning.methods import Sizes, learner_for
 from tmrl_ros.learning.progress import Progress, Weights, may_learn, succeeded
@@ -332,7 +333,7 @@ class LearnerCore:
         self._current = self._queue.popleft()
         rows = self._usable(self._current.transitions)
         if rows and self.learner.updates and not rows[0].by_base:
-            self._check.add(self.learner.judge(rows), returns(rows, self.method.discount))
+            self._check.add(self.learner.judge(rows), returns(rows, self.method))
         self.replay.add_episode(rows)
         self._learned.add(self._current.episode_id)
         count(self.progress.warmup, rows)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from tmrl_ros.core.config import MethodConfig
 from tmrl_ros.core.types import FloatArray
 from tmrl_ros.data.transitions import Transition
+from tmrl_ros.learning.goals import goal
 from tmrl_ros.learning.learner import Parts, adjust_temperature, column, descend, follow
 from tmrl_ros.learning.networks import Actor, NoiseCritics
 from tmrl_ros.learning.replay import Batch, Replay
@@ -60,10 +61,9 @@ class DsrlLearner:
             (z,), _ = self.actor.sample(batch.next_features, self.generator)
             following = self.target(batch.next_features, z)
             value = following.mean(0) - self.method.pessimism * following.std(0)
-            goal = batch.reward + self.method.discount * (1 - batch.terminated) * value
-            goal = goal.clamp(0.0, 1.0)
+            wanted = goal(batch, value, self.method)
         values = self.critics(batch.features, batch.z)
-        loss = ((values - goal) ** 2).mean(1).sum()
+        loss = ((values - wanted) ** 2).mean(1).sum()
         descend(loss, self.critic_optimiser)
         follow(self.target, self.critics, self.method.target_tau)
         if self.updates % 50 == 0:

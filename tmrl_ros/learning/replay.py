@@ -20,7 +20,7 @@ class Batch:
     """Rows as tensors.
 
     (B, F) features and next_features, (B, Z) z, (B, C) eps, (B, P) plan, (B, N, P) next_plans, (B,)
-    t, reward, terminated.
+    t, reward, progress, next_progress, terminated.
     """
 
     features: Tensor
@@ -29,6 +29,8 @@ class Batch:
     eps: Tensor
     plan: Tensor
     reward: Tensor
+    progress: Tensor
+    next_progress: Tensor
     next_features: Tensor
     next_plans: Tensor
     terminated: Tensor
@@ -40,7 +42,7 @@ class Replay:
     def __init__(self, features: int, z_size: int, context: int, capacity: int) -> None:
         """Allocate the ring; nothing is ever bootstrapped from unwritten rows."""
         self.capacity, self.z_size = capacity, z_size
-        sizes = [features, z_size, 1, context, PLAN_SIZE, 1, features]
+        sizes = [features, z_size, 1, context, PLAN_SIZE, 1, 2, features]
         self._columns = np.zeros((capacity, sum(sizes) + 1), np.float32)
         self._split = np.cumsum(sizes)
         self._no_eps = np.zeros(context, np.float32)
@@ -82,6 +84,7 @@ class Replay:
                 row.eps_context if row.eps_context.size else self._no_eps,  # an older bag's
                 row.plan,
                 [row.reward],
+                [row.progress, row.next_progress],
                 row.next_features,
                 [float(row.terminated)],
             ]
@@ -182,7 +185,7 @@ class Replay:
         return self._batch(np.concatenate(parts))
 
     def _batch(self, rows: NDArray[np.int64]) -> Batch:
-        features, z, t, eps, plan, reward, following, terminated = np.split(
+        features, z, t, eps, plan, reward, progress, following, terminated = np.split(
             self._columns[rows], self._split, axis=1
         )
         return Batch(
@@ -192,6 +195,8 @@ class Replay:
             torch.from_numpy(eps),
             torch.from_numpy(plan),
             torch.from_numpy(reward[:, 0]),
+            torch.from_numpy(progress[:, 0]),
+            torch.from_numpy(progress[:, 1]),
             torch.from_numpy(following),
             torch.from_numpy(self._next_plans[rows]),
             torch.from_numpy(terminated[:, 0]),

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from tmrl_ros.core.config import MethodConfig
 from tmrl_ros.data.plans import PLAN_ROWS, PLAN_SCALE_M, PLAN_SIZE
+from tmrl_ros.learning.goals import goal
 from tmrl_ros.learning.learner import Parts, adjust_temperature, descend, follow
 from tmrl_ros.learning.networks import CLOSE_M, Actor
 from tmrl_ros.learning.replay import Batch, Replay
@@ -95,14 +96,11 @@ class RlpdLearner(TmrlLearner):
 
     @torch.no_grad()
     def _goal(self, batch: Batch) -> Tensor:
-        """Reward and the discounted value of the actor's next plan, in [0, 1], (B,)."""
+        """Reward and the discounted value of the actor's next plan, (B,)."""
         plans, _ = self.actor.sample(batch.next_features, self.generator)
         values = self.target(batch.next_features, plans)
         chosen = torch.randperm(len(values), generator=self.generator)[: self.method.target_critics]
-        goal: Tensor = batch.reward + self.method.discount * (1 - batch.terminated) * values[
-            chosen
-        ].amin(0)
-        return goal.clamp_(0.0, 1.0)
+        return goal(batch, values[chosen].amin(0), self.method)
 
     def _update_actor(self, batch: Batch) -> None:
         self.critics.requires_grad_(False)

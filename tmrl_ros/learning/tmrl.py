@@ -25,6 +25,7 @@ from tmrl_ros.core.config import MethodConfig
 from tmrl_ros.core.types import FloatArray
 from tmrl_ros.data.plans import KEPT_CANDIDATES
 from tmrl_ros.data.transitions import Transition
+from tmrl_ros.learning.goals import goal
 from tmrl_ros.learning.learner import Parts, column, descend, follow
 from tmrl_ros.learning.networks import PlanCritics
 from tmrl_ros.learning.replay import Batch, Replay
@@ -58,9 +59,9 @@ class TmrlLearner:
     def _step(self, replay: Replay) -> Batch:
         batch = replay.sample(self.method.batch_size, self.method.success_fraction, self.rng)
         batch = self._moved(batch)
-        goal = self._goal(batch)
+        wanted = self._goal(batch)
         values = self.critics(batch.features, batch.plan)
-        loss = ((values - goal) ** 2).mean(1).sum()
+        loss = ((values - wanted) ** 2).mean(1).sum()
         descend(loss, self.optimiser)
         follow(self.target, self.critics, self.method.target_tau)
         self.updates += 1
@@ -85,7 +86,7 @@ class TmrlLearner:
 
     @torch.no_grad()
     def _goal(self, batch: Batch) -> Tensor:
-        """Reward and the discounted value of the best known next plan, in [0, 1], (B,).
+        """Reward and the discounted value of the best known next plan, (B,).
 
         A plan counts by mean minus spread of the critics, so that the maximum does not pick what
         none of them has seen.
@@ -95,9 +96,7 @@ class TmrlLearner:
         features = batch.next_features.repeat_interleave(count, 0)
         values = self.target(features, plans.flatten(0, 1))
         sure = values.mean(0) - self.method.pessimism * values.std(0)
-        best = sure.reshape(-1, count).amax(1)
-        goal: Tensor = batch.reward + self.method.discount * (1 - batch.terminated) * best
-        return goal.clamp_(0.0, 1.0)
+        return goal(batch, sure.reshape(-1, count).amax(1), self.method)
 
     def _choices(self, batch: Batch) -> Tensor:
         """Plans (B, N, P) that could have been chosen next: some of those kept."""
