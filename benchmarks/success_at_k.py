@@ -52,7 +52,7 @@ class Attempt:
         noise = self._rng.standard_normal(shape).astype(np.float32)
         choice = decoded(self.policy, context, noise, self._t, self._eps)
         features = self.policy.features(context)
-        return Decision(choice.actions, features, choice.z, self._t, "base", 0)
+        return Decision(**vars(choice), features=features, actor="base")
 
 
 def attempts(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
@@ -12,11 +12,10 @@ from safetensors.torch import load, save
 from torch import nn
 
 from tmrl_ros.core.config import MethodConfig
-from tmrl_ros.core.types import Float32Array, FloatArray
+from tmrl_ros.core.types import Float32Array
 from tmrl_ros.data.steering import FULL, Range, probed_scale
 from tmrl_ros.learning.candidates import Workspace
 from tmrl_ros.learning.choice import (
-    NOTHING,
     Choice,
     Episode,
     Reach,
@@ -34,19 +33,13 @@ from tmrl_ros.policies.policy import ChunkPolicy
 WARMUP, LEARNED, BASE, PROBE = "warmup", "learned", "base", "probe"
 
 
-@dataclass(frozen=True)
-class Decision:
-    """A chunk (H, A), how it came about, and the plans (N, P) it was chosen from, if it was."""
+@dataclass(frozen=True, kw_only=True)
+class Decision(Choice):
+    """A choice, what it was made from, features (F,), and by whom."""
 
-    actions: FloatArray
     features: Float32Array
-    z: Float32Array
-    t_context: float
     actor: str
-    parameters_version: int
-    eps_context: Float32Array = field(default_factory=lambda: NOTHING)
-    edit: Float32Array = field(default_factory=lambda: NOTHING)
-    candidates: Float32Array = field(default_factory=lambda: NOTHING)
+    parameters_version: int = 0
 
 
 class ActingPolicy:
@@ -141,15 +134,10 @@ class ActingPolicy:
         choice = self._choice(context, features)
         learned = self._mode == LEARNED
         return Decision(
-            choice.actions,
-            features,
-            choice.z,
-            choice.t_context,
-            self.method.name if learned else self._mode,
-            self.version if learned else 0,
-            choice.eps_context,
-            choice.edit,
-            choice.candidates,
+            **vars(choice),
+            features=features,
+            actor=self.method.name if learned else self._mode,
+            parameters_version=self.version if learned else 0,
         )
 
     def _choice(self, context: Float32Array, features: Float32Array) -> Choice:

@@ -25,9 +25,9 @@ class Choice:
     """
 
     actions: FloatArray
-    z: Float32Array
-    t_context: float
-    eps_context: Float32Array
+    z: Float32Array = field(default_factory=lambda: NOTHING)
+    t_context: float = 0.0
+    eps_context: Float32Array = field(default_factory=lambda: NOTHING)
     edit: Float32Array = field(default_factory=lambda: NOTHING)
     candidates: Float32Array = field(default_factory=lambda: NOTHING)
 

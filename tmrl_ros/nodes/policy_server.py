@@ -18,6 +18,7 @@ from tmrl_ros.core.config import Config
 from tmrl_ros.core.types import Chunk, ChunkSource, Episode, EpisodeState, Float32Array, Phase
 from tmrl_ros.data import decode
 from tmrl_ros.learning.acting import ActingPolicy, Decision
+from tmrl_ros.learning.choice import NOTHING
 from tmrl_ros.nodes.common import EVENTS, RELIABLE, ConfiguredNode, run_node
 from tmrl_ros.nodes.convert import chunk_to_msg
 from tmrl_ros.policies.bundle import check_bundle
@@ -208,8 +209,7 @@ class PolicyServer(ConfiguredNode):
                 float(msg.robot.gripper_width_m),
                 dict(zip(msg.object_names, positions, strict=True)),
             )
-            empty = np.zeros(0, np.float32)
-            return Decision(actions, empty, empty, 0.0, "scripted", 0)
+            return Decision(actions=actions, features=NOTHING, actor="scripted")
         assert self._acting is not None
         return self._acting.decide(self._raw_context(msg))
 
@@ -270,7 +270,13 @@ class PolicyServer(ConfiguredNode):
             actions = policy.sample(
                 context[None], z[None], np.array([t], np.float32), np.zeros_like(context)[None]
             )[0]
-            decision = Decision(actions, policy.features(context), z, t, "infer", 0)
+            decision = Decision(
+                actions=actions,
+                features=policy.features(context),
+                z=z,
+                t_context=t,
+                actor="infer",
+            )
             response.chunk = chunk_to_msg(self._chunk(request.observation, decision, 0, True, 0.0))
             response.success = True
         except ValueError as error:
