@@ -101,6 +101,10 @@ def _parser() -> argparse.ArgumentParser:
     text = "write report.html of a session again"
     report = commands.add_parser("report", help=text, description=text)
     report.add_argument("session", nargs="?", help="the newest by default")
+    text = "look for what is wrong before the arm moves: computer, models, graph, cameras"
+    doctor = _with_overrides(commands.add_parser("doctor", help=text, description=text))
+    doctor.add_argument("--json", action="store_true", help="print JSON")
+    doctor.add_argument("--no-graph", action="store_true", help="start nothing; no live checks")
     text = "print the resolved configuration"
     _with_overrides(commands.add_parser("config", help=text, description=text))
     text = 'print the DDS environment, for eval "$(tmrl env)" in another shell'
@@ -154,6 +158,10 @@ def _dispatch(args: argparse.Namespace) -> int:
         from tmrl_ros.cli.reward import start
 
         return start(args.arguments)
+    if args.command == "doctor":
+        from tmrl_ros.cli.doctor import doctor
+
+        return doctor(args.overrides, as_json=args.json, graph=not args.no_graph)
     if args.command == "report":
         from tmrl_ros.cli.offline import report
 
