@@ -44,6 +44,7 @@ METHODS = {
     "dsrl, best of 16": ["method=dsrl", "method.rerank_samples=16"],
     "tmrl, scenes in place": ["method.shift_m=0"],
     "tmrl, no edits": ["method.edit_m=0"],
+    "tmrl, 32 candidates": ["method.candidates=32"],
     "tmrl, 16 candidates": ["method.candidates=16"],
     "tmrl, no optimism": ["method.optimism=0"],
     "tmrl, no pessimism": ["method.pessimism=0"],
