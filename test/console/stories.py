@@ -54,5 +54,8 @@ class Hand:
     def pause(self):
         return self._press("pause")
 
+    def prompt(self, text):
+        return self._press("prompt", text)
+
     def label(self, outcome, episode):
         return self._press("label", outcome, episode)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 from browser import Page, find_browser
@@ -15,12 +16,14 @@ pytestmark = pytest.mark.skipif(
     find_browser() is None,
     reason="no Chromium is installed (apt-get install chromium): the page is tested only in one",
 )
+BUNDLE = Path(__file__).parents[2] / "bundles" / "pick_named"
 SIGN = "document.getElementById('sign').className"
 
 
 @pytest.fixture(scope="module")
 def graph(tmp_path_factory):
-    graph = Graph(tmp_path_factory.mktemp("console") / "session")
+    session = tmp_path_factory.mktemp("console") / "session"
+    graph = Graph(session, "collect", f"task.bundle={BUNDLE}")
     try:
         graph.url()
         yield graph
@@ -105,6 +108,22 @@ def test_pause_holds_back_the_next_episode_until_start(page, witness):
     assert RobotTarget.KIND_TRACK not in witness.kinds
     page.click("#start")
     witness.until_moving()
+
+
+def test_another_task_text_is_chosen_and_counts_from_the_next_episode_on(page, graph):
+    page.until("document.getElementById('prompts').length > 2", "the list of texts")
+    choose = """(() => {{
+        const list = document.getElementById('prompts');
+        list.value = '{}';
+        list.dispatchEvent(new Event('change'));
+    }})()"""
+    for text in ("lift the lime cube", "lift the red cube"):
+        page.evaluate(choose.format(text))
+        page.until(
+            f"document.getElementById('answer').textContent == 'From the next episode on: {text}'",
+            "the answer",
+        )
+        page.until(f"document.getElementById('prompt').textContent == '{text}'", "an episode of it")
 
 
 def test_the_running_episode_is_labelled(page, graph):

@@ -96,6 +96,12 @@ def test_a_label_that_cannot_be_read_is_refused(served, body):
     assert served.hand.pressed == []
 
 
+def test_a_task_text_reaches_the_operator(served):
+    reply, _ = served.ask("POST", "/api/prompt", json.dumps({"text": "lift the lime cube"}))
+    assert reply.status == 200
+    assert served.hand.pressed == [("prompt", "lift the lime cube")]
+
+
 def test_a_cut_is_written_into_the_session(served, tmp_path):
     record = EpisodeRecord("train_000003", 3, "train", "timeout", decisions=9)
     line = {name: getattr(record, name) for name in ("episode_id", "index", "phase", "outcome")}

@@ -4,7 +4,7 @@ from story import DOWN, HOME, PERIOD_NS, make_homing, outcome, reward, sample
 from tmrl_ros.core.types import ChunkResult, EpisodeOutcome, EpisodeState, Phase
 from tmrl_ros.session.commands import Announce, AskScene, ResetStop, Say
 from tmrl_ros.session.gates import Gates, GateSettings, SafetyView, World
-from tmrl_ros.session.runner import MAX_REPEATS, Goal, GoalRunner, RunSettings
+from tmrl_ros.session.runner import MAX_REPEATS, Goal, GoalRunner, RunSettings, prompt_refusal
 
 SUCCESS, FAILURE, TIMEOUT, ABORTED = list(EpisodeOutcome)[1:]
 assert len(DOWN) == 4
@@ -384,3 +384,21 @@ def test_pieces_of_the_way_home_never_share_a_number():
     first = show.runner.running.last_piece
     show.play()
     assert show.runner.running.last_piece >= first
+
+
+def test_a_person_s_text_is_told_from_the_next_episode_on():
+    show = Show(phase=Phase.COLLECT, learn=False)
+    show.wait()
+    for text in ("lift the lime cube", ""):
+        show.world.prompt = text  # while an episode runs, and for the next one
+        show.play()
+    told = {event.episode_id: event.prompt for event in show.events}
+    assert list(told.values()) == ["lift", "lift the lime cube", "lift"]
+
+
+@pytest.mark.parametrize("phase", [Phase.TRAIN, Phase.EVALUATE_BEFORE, Phase.EVALUATE_AFTER])
+def test_what_is_learned_or_judged_keeps_its_text(phase):
+    goal = Show(phase=phase).runner.goal
+    assert "task.prompt=" in prompt_refusal("lift the lime cube", goal, "lift")
+    assert prompt_refusal("lift the lime cube", None, "lift") == ""
+    assert "201 letters" in prompt_refusal("x" * 201, None, "lift")

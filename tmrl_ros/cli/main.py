@@ -26,6 +26,7 @@ BECAME_HELP = "trim: how it ended where it is cut; as it had ended by default"
 CALLS = {
     "stop": "press the software stop (the hardware button comes first)",
     "reset": "release the software stop, once its cause is gone",
+    "prompt": "tell the policy something else from the next episode on",
     "label": "set the outcome of the running or an ended episode, or cut off the end of one",
 }
 
@@ -76,6 +77,8 @@ def _parser() -> argparse.ArgumentParser:
             )
     for name, text in CALLS.items():
         command = commands.add_parser(name, help=text, description=text)
+        if name == "prompt":
+            command.add_argument("text", help='what it is told; "" is the task\'s own')
         if name == "label":
             command.add_argument("outcome", choices=(*OUTCOMES, "aborted", "trim"), help=LABEL_HELP)
             command.add_argument("--episode", default="", help="the latest by default")
@@ -135,6 +138,8 @@ def _dispatch(args: argparse.Namespace) -> int:
         from tmrl_ros.cli.services import call
 
         words = [args.command]
+        if args.command == "prompt":
+            words.append(args.text)
         if args.command == "label":
             words += [args.outcome, "--episode", args.episode, "--by", args.by]
         return call(words, args.overrides, args.session)

@@ -30,5 +30,8 @@ class Operator(Protocol):
     def pause(self) -> Future[Answer]:
         """Hold back further episodes."""
 
+    def prompt(self, text: str) -> Future[Answer]:
+        """Tell the policy something else from the next episode on; "" is the task's own."""
+
     def label(self, outcome: str, episode: str) -> Future[Answer]:
         """Say how an episode ended; "" is the running or else the latest one."""

@@ -56,6 +56,7 @@ class ConsoleModel:
         prompt: What the policy is told to do.
         cameras: Names of the cameras.
         expected: Nodes that the graph should have.
+        prompts: What the policy was trained to be told.
     """
 
     session: str
@@ -63,6 +64,7 @@ class ConsoleModel:
     prompt: str
     cameras: tuple[str, ...] = ()
     expected: tuple[str, ...] = ()
+    prompts: tuple[str, ...] = ()
     clock: WallClock = field(default_factory=WallClock)
     _safety: SafetyReport | None = None
     _safety_s: float = 0.0
@@ -184,6 +186,7 @@ class ConsoleModel:
                 "prompt": self._episode.prompt
                 if self._episode and self._episode.prompt
                 else self.prompt,
+                "prompts": list(self.prompts),
                 "cameras": list(self.cameras),
                 "safety": self._safety_view(now_s),
                 "episode": _episode_view(self._episode),

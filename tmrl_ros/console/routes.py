@@ -246,6 +246,7 @@ class Routes:
             "label": lambda words: operator.label(
                 str(words["outcome"]), str(words.get("episode", ""))
             ),
+            "prompt": lambda words: operator.prompt(str(words["text"])),
             "trim": self._trim,
         }
 

@@ -28,6 +28,7 @@ STOP = "safety_supervisor/stop"
 RESET = "safety_supervisor/reset"
 LABEL_EPISODE = "episode_manager/label_episode"
 PAUSE = "episode_manager/pause"
+MANAGER_PARAMETERS = "episode_manager/set_parameters"
 INFER = "policy/infer"
 RUN_EPISODES = "episode_manager/run_episodes"
 

@@ -33,6 +33,7 @@ from tmrl_ros.console.lifeline import Lifeline
 from tmrl_ros.console.model import ConsoleModel, SafetyReport
 from tmrl_ros.console.pictures import Pictures
 from tmrl_ros.console.playback import jpeg
+from tmrl_ros.console.prompts import known_prompts
 from tmrl_ros.console.routes import Console
 from tmrl_ros.console.server import ConsoleServer
 from tmrl_ros.core import topics
@@ -76,6 +77,7 @@ class ConsoleNode(ConfiguredNode):
             prompt=self.config.task.prompt,
             cameras=tuple(camera.name for camera in self.config.cameras.cameras),
             expected=tuple(node.name for node in nodes_for(self.config, file, "up")),
+            prompts=known_prompts(self.config.task),
         )
         self._model.clock.restore(read_json(self.session_dir / TIMES_FILE))
         self._pictures = Pictures()

@@ -11,9 +11,11 @@ import time
 from functools import partial
 from typing import Any
 
+from rcl_interfaces.msg import ParameterDescriptor, SetParametersResult
 from rclpy.action import ActionServer, CancelResponse, GoalResponse
 from rclpy.action.server import ServerGoalHandle
 from rclpy.clock import Clock, ClockType
+from rclpy.parameter import Parameter
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.task import Future
 from std_msgs.msg import Bool, String
@@ -42,7 +44,7 @@ from tmrl_ros.session.commands import Announce, AskScene, Command, Move, ResetSt
 from tmrl_ros.session.gates import Gates, GateSettings, SafetyView, World
 from tmrl_ros.session.labels import Labels
 from tmrl_ros.session.recorder_view import recorder_fault
-from tmrl_ros.session.runner import GoalRunner, run_settings
+from tmrl_ros.session.runner import GoalRunner, prompt_refusal, run_settings
 
 TICK_S = 0.05
 LOOK_AROUND_S = 0.25
@@ -78,6 +80,11 @@ class EpisodeManager(ConfiguredNode):
         self._looked_s = float("-inf")
         self._shown = ""
         self._connect()
+        what = ParameterDescriptor(
+            description="what the policy is told from the next episode on; empty: task.prompt"
+        )
+        self.declare_parameter("prompt", "", what)
+        self.add_on_set_parameters_callback(self._on_parameters)
         self._idle("started")
         self._paused.publish(Bool(data=False))
 
@@ -291,6 +298,20 @@ class EpisodeManager(ConfiguredNode):
             self._status.publish(String(data=text))
 
     # a person's word
+
+    def _on_parameters(self, parameters: list[Parameter]) -> SetParametersResult:
+        """Another task text: `ros2 param set /episode_manager prompt "..."`, or the page."""
+        for parameter in parameters:
+            if parameter.name != "prompt":
+                continue
+            text = str(parameter.value or "").strip()
+            goal = self._runner.goal if self._runner is not None else None
+            refusal = prompt_refusal(text, goal, self.config.task.prompt)
+            if refusal:
+                return SetParametersResult(successful=False, reason=refusal)
+            self._world.prompt = text
+            self.get_logger().info(f"From the next episode on: {text or self.config.task.prompt!r}")
+        return SetParametersResult(successful=True)
 
     def _on_pause(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         self._world.paused = bool(request.data)

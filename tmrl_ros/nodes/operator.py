@@ -10,6 +10,8 @@ import contextlib
 from concurrent.futures import Future, InvalidStateError
 from typing import Any
 
+from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
+from rcl_interfaces.srv import SetParameters
 from rclpy.action import ActionClient
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
@@ -50,6 +52,7 @@ class OperatorCalls:
         self._reset = client(Trigger, topics.RESET)
         self._label = client(LabelEpisode, topics.LABEL_EPISODE)
         self._pause = client(SetBool, topics.PAUSE)
+        self._settings = client(SetParameters, topics.MANAGER_PARAMETERS)
         self._run = ActionClient(node, RunEpisodes, topics.RUN_EPISODES, callback_group=group)
 
     def stop(self) -> Future[Answer]:
@@ -77,6 +80,23 @@ class OperatorCalls:
                 self._run_one(found)
 
         self._ask(self._pause, SetBool.Request(data=False)).add_done_callback(decide)
+        return found
+
+    def prompt(self, text: str) -> Future[Answer]:
+        """Tell the policy something else from the next episode on; "" is the task's own."""
+        if not self._settings.service_is_ready():
+            return _done(Answer(False, NOBODY.format(self._settings.srv_name)))
+        found: Future[Answer] = Future()
+        value = ParameterValue(type=ParameterType.PARAMETER_STRING, string_value=text.strip())
+        request = SetParameters.Request(parameters=[Parameter(name="prompt", value=value)])
+
+        def pass_on(answered: Any) -> None:
+            (result,) = answered.result().results
+            told = text.strip() or "the task's own text"
+            done = f"From the next episode on: {told}"
+            _set(found, Answer(result.successful, done if result.successful else result.reason))
+
+        self._settings.call_async(request).add_done_callback(pass_on)
         return found
 
     def label(self, outcome: str, episode: str) -> Future[Answer]:

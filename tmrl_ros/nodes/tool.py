@@ -16,7 +16,9 @@ from std_srvs.srv import Trigger
 
 from tmrl_msgs.srv import LabelEpisode
 from tmrl_ros.core import topics
+from tmrl_ros.core.load import load_config
 from tmrl_ros.core.types import EpisodeOutcome
+from tmrl_ros.nodes.operator import OperatorCalls
 
 EXIT_IN_USE = 3
 ANSWER_S = 5.0
@@ -32,6 +34,7 @@ def main() -> int:
     probe_parser.add_argument("--seconds", type=float, default=2.5)
     commands.add_parser("stop")
     commands.add_parser("reset")
+    commands.add_parser("prompt").add_argument("text")
     label = commands.add_parser("label")
     label.add_argument("outcome", choices=sorted(OUTCOMES))
     label.add_argument("--episode", default="")
@@ -42,6 +45,8 @@ def main() -> int:
     try:
         if args.command == "probe":
             return probe(node, set(args.names), args.seconds)
+        if args.command == "prompt":
+            return tell(node, args.text)
         if args.command == "label":
             request = LabelEpisode.Request(
                 episode_id=args.episode, outcome=int(OUTCOMES[args.outcome]), labelled_by=args.by
@@ -64,6 +69,22 @@ def probe(node: Node, names: set[str], seconds: float) -> int:
                 return EXIT_IN_USE
         time.sleep(0.05)
     return 0
+
+
+def tell(node: Node, text: str) -> int:
+    """Tell the policy something else from the next episode on."""
+    calls = OperatorCalls(node, load_config(), "operator")
+    deadline = time.monotonic() + ANSWER_S
+    while (asked := calls.prompt(text)).done() and time.monotonic() < deadline:
+        rclpy.spin_once(node, timeout_sec=0.1)  # until the manager is found
+    while not asked.done() and time.monotonic() < deadline:
+        rclpy.spin_once(node, timeout_sec=0.1)
+    if not asked.done():
+        print(f"The episode manager did not answer within {ANSWER_S:g} s.")
+        return 1
+    answer = asked.result()
+    print(answer.message)
+    return 0 if answer.success else 1
 
 
 def ask(node: Node, kind: Any, service: str, request: Any) -> int:

@@ -35,6 +35,7 @@ class World:
         learns: The session's method has a learner.
         trained_through: Last episode the learner has learned from.
         paused: A person holds back further episodes.
+        prompt: What a person wants done from the next episode on; "" is the task's own.
     """
 
     missing: tuple[str, ...] = ("everything",)
@@ -46,6 +47,7 @@ class World:
     learns: bool = False
     trained_through: str = ""
     paused: bool = False
+    prompt: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

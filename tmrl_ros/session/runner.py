@@ -27,6 +27,8 @@ MAX_REPEATS = 3
 PAUSE_AFTER_ABORT_S = 0.3
 SAY_AGAIN_S = 10.0
 
+MAX_PROMPT = 200
+
 
 @dataclass(frozen=True)
 class Goal:
@@ -72,6 +74,24 @@ def run_settings(config: Config) -> RunSettings:
             rate_hz=robot.control_rate_hz,
         ),
     )
+
+
+PROMPT_PHASES = (Phase.COLLECT, Phase.OTHER)
+
+
+def prompt_refusal(prompt: str, goal: Goal | None, own: str) -> str:
+    """Why a person may not change what the policy is told now; empty if they may.
+
+    Learning and comparing are about one prompt: rows and rates of two would be mixed.
+    """
+    if len(prompt) > MAX_PROMPT:
+        return f"The text has {len(prompt)} letters; at most {MAX_PROMPT} are taken."
+    if goal is not None and goal.phase not in PROMPT_PHASES:
+        return (
+            f"This session learns or is judged by {own!r}: end it, and start another with "
+            "task.prompt=..."
+        )
+    return ""
 
 
 @dataclass(frozen=True)
@@ -248,7 +268,7 @@ class GoalRunner:
                 phase=goal.phase,
                 seed=episode_seed(goal.seed, goal.phase, index),
                 task=settings.task,
-                prompt=settings.prompt,
+                prompt=self.world.prompt or settings.prompt,
                 method=goal.method,
                 learn=goal.learn,
                 deterministic=goal.deterministic,

@@ -56,6 +56,7 @@
   function showEpisode(state) {
     const {episode, run} = state;
     set("prompt", state.prompt);
+    offerPrompts(state.prompts);
     set("session", `${state.session} · ${state.task}`);
     const total = run.episodes_total ? ` (${run.episode} of ${run.episodes_total})` : "";
     const outcome = episode.outcome && episode.outcome !== "none" ? `: ${episode.outcome}` : "";
@@ -69,6 +70,14 @@
     labelTarget = state.label_target;
     set("label-target", labelTarget ? `SUCCESS and FAILURE label episode ${short(labelTarget)}` : "no episode to label yet");
     at("success").disabled = at("failure").disabled = !labelTarget;
+  }
+
+  // A list and no field to type in: the space bar stops, wherever the focus is.
+  function offerPrompts(prompts) {
+    const list = at("prompts");
+    if (list.children.length === prompts.length + 1) return;
+    list.replaceChildren(new Option("change …", ""), ...prompts.map((text) => new Option(text, text)));
+    list.hidden = prompts.length < 2;
   }
 
   function gauge(id, value) {
@@ -246,6 +255,11 @@
   for (const command of ["reset", "start", "pause"]) {
     at(command).addEventListener("click", () => press(command));
   }
+  at("prompts").addEventListener("change", (event) => {
+    const text = event.target.value;
+    event.target.value = "";
+    if (text) press("prompt", {text});
+  });
   for (const outcome of ["success", "failure"]) {
     at(outcome).addEventListener("click", () => press("label", {outcome, episode: labelTarget}));
   }
