@@ -61,13 +61,16 @@ def check_start(config: Config, config_file: Path, nodes: Sequence[str]) -> None
 
 def main() -> int:
     """Check the bundles of a resolved configuration; print a mistake and return 2."""
-    from tmrl_ros.policies.bundle import check_bundle  # torch
+    from tmrl_ros.learning.contenders import config_of  # torch
+    from tmrl_ros.policies.bundle import check_bundle
     from tmrl_ros.rewards.backends import check_backend
 
     config = read_config(Path(sys.argv[1]))
     try:
         if config.method.name != "scripted":  # a scripted expert needs no policy
             check_bundle(config.task.bundle, config)
+        for contender in config.comparison.contenders:
+            check_bundle(contender.bundle, config_of(config, contender))
         check_backend(config)
     except OperatorError as error:
         print(error)

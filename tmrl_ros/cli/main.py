@@ -20,6 +20,9 @@ RUNS = {
     "collect": "record episodes of the policy and learn nothing",
     "up": "start every node and wait for commands",
 }
+EVALUATE_HELP = (
+    "a bundle or a session that has learned, by a name of your own; and section.key=value"
+)
 OUTCOMES = ("success", "failure", "timeout")
 LABEL_HELP = "how it ended; trim: cut its end off"
 BECAME_HELP = "trim: how it ended where it is cut; as it had ended by default"
@@ -88,6 +91,12 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--undo", action="store_true", help="trim: take the cut back")
         command.add_argument("--session", help="whose graph; the newest that runs by default")
         _with_overrides(command)
+    text = "compare policies: in turns on the same starts, blind, until it is decided"
+    evaluate = commands.add_parser("evaluate", help=text, description=text)
+    evaluate.add_argument("--plain", action="store_true", help=PLAIN_HELP)
+    evaluate.add_argument(
+        "overrides", nargs="*", default=[], metavar="name=path", help=EVALUATE_HELP
+    )
     text = "print the address of a running graph's page with the stop button; serve it if need be"
     console = commands.add_parser("console", help=text, description=text)
     console.add_argument("--session", help="whose graph; the newest that runs by default")
@@ -130,6 +139,10 @@ def _dispatch(args: argparse.Namespace) -> int:
 
         resume = getattr(args, "resume", None)
         return run_graph(args.command, args.overrides, resume=resume, plain=args.plain)
+    if args.command == "evaluate":
+        from tmrl_ros.cli.evaluate import evaluate
+
+        return evaluate(args.overrides, plain=args.plain)
     if args.command == "label" and args.outcome == "trim":
         from tmrl_ros.cli.trim import trim
 

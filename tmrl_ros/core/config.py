@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from tmrl_ros.core.comparison import ComparisonConfig
 from tmrl_ros.core.method_config import MethodConfig as MethodConfig
 from tmrl_ros.core.section import Section
 
@@ -302,6 +303,7 @@ class Config(Section):
     method: MethodConfig
     recorder: RecorderConfig = RecorderConfig()
     reward: RewardConfig = RewardConfig()
+    comparison: ComparisonConfig = ComparisonConfig()
 
     @model_validator(mode="after")
     def _parts_agree(self) -> Config:

@@ -9,7 +9,7 @@ from typing import Literal, get_args
 from tmrl_ros.core.config import Config
 
 PACKAGE = "tmrl_ros"
-Kind = Literal["finetune", "deploy", "collect", "up"]
+Kind = Literal["finetune", "deploy", "evaluate", "collect", "up"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
@@ -65,9 +65,9 @@ def nodes_for(config: Config, config_file: Path, kind: Kind = "finetune") -> lis
         config: The resolved configuration.
         config_file: File that holds it, which every node reads.
         kind: `finetune` learns; `deploy` runs what was learned (the learner hands out the weights
-            of its checkpoint, and learns nothing from these episodes); `collect` records episodes
-            without learning; `up` is the graph of `finetune` with nobody who asks it to run
-            episodes.
+            of its checkpoint, and learns nothing from these episodes); `evaluate` compares
+            policies; `collect` records episodes without learning; `up` is the graph of `finetune`
+            with nobody who asks it to run episodes.
     """
     file = {"config_file": str(config_file)}
     nodes = [

@@ -27,6 +27,7 @@ FOLDERS = {
     "session": "session",
     "recorder": "recorder",
     "reward": "rewards",
+    "comparison": "comparisons",
 }
 DEFAULTS = {
     "robot": "sim",
@@ -37,6 +38,7 @@ DEFAULTS = {
     "session": "default",
     "recorder": "default",
     "reward": "simulator",
+    "comparison": "none",
 }
 
 BUNDLES = ("task", "reward")  # sections whose `bundle` is a folder

@@ -13,12 +13,14 @@ from tmrl_msgs.msg import ActionChunk, EpisodeEvent, Observation, PolicyParamete
 from tmrl_msgs.srv import Infer
 from tmrl_ros.core import topics
 from tmrl_ros.core.attempts import is_ahead
+from tmrl_ros.core.comparison import letter_of
 from tmrl_ros.core.compute import prepare_torch
 from tmrl_ros.core.config import Config
 from tmrl_ros.core.types import Chunk, ChunkSource, Episode, EpisodeState, Float32Array, Phase
 from tmrl_ros.data import decode
 from tmrl_ros.learning.acting import ActingPolicy, Decision
 from tmrl_ros.learning.choice import NOTHING
+from tmrl_ros.learning.contenders import load_contenders
 from tmrl_ros.nodes.common import EVENTS, RELIABLE, ConfiguredNode, run_node
 from tmrl_ros.nodes.convert import chunk_to_msg
 from tmrl_ros.policies.bundle import check_bundle
@@ -43,20 +45,10 @@ class PolicyServer(ConfiguredNode):
         if self.config.method.name == "scripted":
             self._scripted = ScriptedDemonstrator(task, self.config.robot.gripper_max_width_m)
         else:
-            spec = check_bundle(task.bundle, self.config)
-            session = self.config.session
-            policy, how = load_policy(task.bundle, session.inference, session.torch_threads)
-            self.get_logger().info(f"Chunks are sampled by {how}.")
-            safety = self.config.safety
-            workspace = np.array(safety.workspace_min_m), np.array(safety.workspace_max_m)
-            self._acting = ActingPolicy(
-                policy,
-                self.config.method,
-                workspace,
-                row_m=safety.max_speed_mps / self.config.robot.control_rate_hz,
-            )
-            self._bundle_hash = spec.digest()
+            self._bundle_hash = check_bundle(task.bundle, self.config).digest()
+            self._acting = self._load(self.config)
             self._warm_up()
+        self._contenders = load_contenders(self.config, self._load)
         self._episode: Episode | None = None
         self._parameters: deque[PolicyParameters] = deque(maxlen=KEPT_PARAMETERS)
         self._rewards: dict[int, RewardEstimate] = {}
@@ -71,6 +63,15 @@ class PolicyServer(ConfiguredNode):
         )
         self.create_service(Infer, topics.INFER, self._on_infer)
         self.create_timer(0.05, self._on_timer, clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+    def _load(self, config: Config) -> ActingPolicy:
+        """The policy of a configuration, and the way it is fine-tuned."""
+        session, safety = config.session, config.safety
+        policy, how = load_policy(config.task.bundle, session.inference, session.torch_threads)
+        self.get_logger().info(f"Chunks of {config.task.bundle.name} are sampled by {how}.")
+        workspace = np.array(safety.workspace_min_m), np.array(safety.workspace_max_m)
+        row_m = safety.max_speed_mps / config.robot.control_rate_hz
+        return ActingPolicy(policy, config.method, workspace, row_m=row_m)
 
     def _warm_up(self) -> None:
         """Run the network once, so that the first decision is as quick as the others."""
@@ -103,15 +104,21 @@ class PolicyServer(ConfiguredNode):
         self._waiting = None
         if self._scripted is not None:
             self._scripted.begin_episode(episode.seed)
+        contender = self._contenders.get(letter_of(episode.method) or "")
+        if contender is not None:
+            self._acting, self._bundle_hash = contender.acting, contender.bundle_hash
+            method = contender.method
+        else:
+            method = episode.method
         if self._acting is None:
             return
-        chosen = self._weights_for(episode)
+        chosen = None if contender is not None else self._weights_for(episode)
         if chosen is not None and chosen.version != self._acting.version:
             self._acting.install(bytes(chosen.weights), chosen.metadata_json, int(chosen.version))
         self._acting.begin_episode(
             index=episode.index,
             seed=episode.seed,
-            method=episode.method,
+            method=method,
             deterministic=episode.deterministic,
         )
 

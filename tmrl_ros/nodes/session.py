@@ -45,7 +45,7 @@ from tmrl_ros.session.probe import steering_notice
 from tmrl_ros.session.problem import LatestProblem
 from tmrl_ros.session.records import append_record, load_records, of_phase
 from tmrl_ros.session.recover import recover_records
-from tmrl_ros.session.schedule import Goal, Kind, next_goal, plan
+from tmrl_ros.session.schedule import Goal, Kind, goal_after, plan
 from tmrl_ros.session.seeds import PHASE_NAMES
 from tmrl_ros.session.status import Status, wall_seconds_before
 
@@ -144,7 +144,7 @@ class Session(ConfiguredNode):
         self._write_status()
 
     def _ask_next(self) -> None:
-        goal = next_goal(self._phases, self._records, self.config.session.seed)
+        goal = goal_after(self.config, self._phases, self._records)
         if goal is None:
             self._finish()
             return

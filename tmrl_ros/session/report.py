@@ -11,6 +11,7 @@ from tmrl_ros.core.config import Config
 from tmrl_ros.core.errors import ConfigurationError
 from tmrl_ros.core.load import read_config
 from tmrl_ros.data.episodes_log import write_bytes_atomic, write_json_atomic
+from tmrl_ros.session.comparison_report import build_comparison
 from tmrl_ros.session.fallback import rule_of
 from tmrl_ros.session.judged import AFTER, BEFORE, by_truth, rate_of, recount
 from tmrl_ros.session.origin import ORIGIN_FILE, origin
@@ -52,6 +53,8 @@ def build_report(session_dir: Path) -> dict[str, Any]:
         raise ConfigurationError(
             f"{session_dir} has no ended episode to report: let it run for a while first."
         )
+    if config.comparison.contenders:
+        return build_comparison(session_dir, config, records)
     judged, evaluation = by_truth(session_dir, config, records)
     report = {
         **figures(config, judged, session_dir),

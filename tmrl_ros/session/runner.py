@@ -48,7 +48,10 @@ class Goal:
 
 @dataclass(frozen=True, kw_only=True)
 class RunSettings:
-    """What the runner takes from the configuration."""
+    """What the runner takes from the configuration.
+
+    `attempts_per_start` episodes that follow each other begin in the same state.
+    """
 
     task: str
     prompt: str
@@ -56,6 +59,7 @@ class RunSettings:
     timeout_s: float
     scene_timeout_s: float
     make_homing: Callable[[], Homing]
+    attempts_per_start: int = 1
 
 
 def run_settings(config: Config) -> RunSettings:
@@ -67,6 +71,7 @@ def run_settings(config: Config) -> RunSettings:
         max_decisions=task.max_decisions,
         timeout_s=session.decision_timeout_s,
         scene_timeout_s=session.decision_timeout_s + task.scene_reset_s,
+        attempts_per_start=max(1, len(config.comparison.contenders)),
         make_homing=lambda: Homing(
             home_m=np.array(task.home_position_m),
             orientation=np.array(task.orientation_xyzw),
@@ -266,7 +271,7 @@ class GoalRunner:
                 episode_id=episode_id(goal.phase, index),
                 index=index,
                 phase=goal.phase,
-                seed=episode_seed(goal.seed, goal.phase, index),
+                seed=episode_seed(goal.seed, goal.phase, index // settings.attempts_per_start),
                 task=settings.task,
                 prompt=self.world.prompt or settings.prompt,
                 method=goal.method,

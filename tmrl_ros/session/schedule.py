@@ -8,6 +8,7 @@ from typing import Literal
 
 from tmrl_ros.core.config import Config
 from tmrl_ros.core.types import Phase
+from tmrl_ros.session import comparison
 from tmrl_ros.session.fallback import BASE, Rule, next_block, rule_of
 from tmrl_ros.session.probe import next_probe
 from tmrl_ros.session.records import EpisodeRecord, of_phase, robot_seconds, still_valid
@@ -15,7 +16,7 @@ from tmrl_ros.session.runner import Goal
 from tmrl_ros.session.seeds import PHASE_NAMES
 from tmrl_ros.session.statistics import success_rate
 
-Kind = Literal["finetune", "deploy", "collect"]
+Kind = Literal["finetune", "deploy", "evaluate", "collect"]
 
 
 @dataclass(frozen=True)
@@ -46,12 +47,15 @@ class PhasePlan:
 def plan(config: Config, kind: Kind = "finetune") -> list[PhasePlan]:
     """Phases of a job.
 
-    `finetune` measures, trains and measures again; `deploy` runs the policy; `collect` records
-    episodes from which nothing is learned here.
+    `finetune` measures, trains and measures again; `deploy` runs the policy; `evaluate` compares
+    several; `collect` records episodes from which nothing is learned here.
     """
     session, method = config.session, config.method.name
     if kind == "deploy":
         phases = [PhasePlan(Phase.OTHER, session.evaluation_episodes, method, False, True)]
+    elif kind == "evaluate":
+        episodes = config.comparison.starts * len(config.comparison.contenders)
+        phases = [PhasePlan(comparison.PHASE, episodes, method, False, True)]
     elif kind == "collect":
         acting = "base" if config.method.learns else method
         phases = [PhasePlan(Phase.COLLECT, session.train_episodes, acting, False, False)]
@@ -83,6 +87,15 @@ def _probe(config: Config) -> PhasePlan:
     trains = method.judges_noise and session.train_episodes > 0 and not session.replay_from
     episodes = session.probe_episodes if trains and session.evaluation_episodes else 0
     return PhasePlan(Phase.OTHER, episodes, method.name, False, False, is_probe=True)
+
+
+def goal_after(
+    config: Config, phases: Sequence[PhasePlan], records: Sequence[EpisodeRecord]
+) -> Goal | None:
+    """What is to be run next, or None when everything is done."""
+    if config.comparison.contenders:
+        return comparison.next_goal(config, records)
+    return next_goal(phases, records, config.session.seed)
 
 
 def next_goal(
