@@ -1,6 +1,9 @@
 """The whole job in its smallest form, and what is refused while it runs and after."""
 
+import json
 import math
+import shutil
+from pathlib import Path
 
 import pytest
 from whole_graph import is_readable, moves_while_latched, tmrl
@@ -87,3 +90,37 @@ def test_a_session_s_folder_is_not_used_for_another(job):
     assert f"session.dir={job.session} holds another session: continue that one" in said.stderr
     assert said.stderr.count("\n") == 1
     assert sorted(job.session.rglob("*")) == before
+
+
+def test_recorded_sensors_give_the_same_observations_and_decisions_again(job):
+    said = tmrl("replay", str(job.session), "--json")
+    assert said.returncode == 0, said.stdout + said.stderr
+    found = json.loads(said.stdout)
+    assert found["same"] is True
+    assert found["episodes"] == 6 and found["observations"] >= 12
+    assert found["largest_difference"]["picture_values"] == 0
+    assert found["observations_not_made"] == [] == found["damaged"]
+    # The evaluation before has noise of its own in every row, which a chunk does not keep.
+    assert found["chunks_compared"] >= 5 and found["chunks_unknown"] >= 1
+
+
+def test_another_policy_is_asked_about_the_same_observations(job):
+    other = Path(__file__).parents[2] / "bundles" / "lift_points"
+    said = tmrl("replay", str(job.session), "--json", "--episodes", "1", f"task.bundle={other}")
+    found = json.loads(said.stdout)
+    assert said.returncode == 1 and found["same"] is False
+    assert found["other_policy_m"]["p50"] > 0
+
+
+def test_a_sensor_that_differs_is_found(job, tmp_path):
+    """Perception that sees with another lens makes other observations of the same pictures."""
+    session = tmp_path / "session"
+    shutil.copytree(job.session, session)
+    config = (session / "config.yaml").read_text()
+    moved = config.replace("- 1.12\n", "- 1.15\n", 1)
+    assert moved != config
+    (session / "config.yaml").write_text(moved)
+    said = tmrl("replay", str(session), "--json", "--episodes", "2")
+    found = json.loads(said.stdout)
+    assert said.returncode == 1 and found["same"] is False
+    assert found["largest_difference"]["points_m"] > 0.01

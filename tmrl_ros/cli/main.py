@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from tmrl_ros.core.errors import OperatorError
 
-WITH_TORCH = ("pretrain", "export", "reward")
+WITH_TORCH = ("pretrain", "export", "replay", "reward")
 EXIT_FAILED, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 1, 2, 130
 OVERRIDES_HELP = "task=lift picks a file of config/, session.seed=3 sets a value"
 PLAIN_HELP = "print lines, draw nothing"
@@ -108,6 +108,8 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("pretrain", help=text, add_help=False)
     text = "write model.onnx of policy bundles, with which decisions are faster"
     commands.add_parser("export", help=text, add_help=False)
+    text = "play a session's sensors through perception and policy, beside what was recorded"
+    commands.add_parser("replay", help=text, add_help=False)
     text = "train, evaluate and use a learned reward model"
     commands.add_parser("reward", help=text, add_help=False)
     text = "write report.html of a session again"
@@ -172,6 +174,10 @@ def _dispatch(args: argparse.Namespace) -> int:
         from tmrl_ros.cli.offline import export
 
         return export(args.arguments)
+    if args.command == "replay":
+        from tmrl_ros.cli.offline import replay
+
+        return replay(args.arguments)
     if args.command == "reward":
         from tmrl_ros.cli.reward import start
 

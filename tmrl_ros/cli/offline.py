@@ -20,6 +20,11 @@ def export(arguments: Sequence[str]) -> int:
     return _become("tmrl_ros.policies.onnx_backend", arguments)
 
 
+def replay(arguments: Sequence[str]) -> int:
+    """Become the program that plays a session again."""
+    return _become("tmrl_ros.replay.run", arguments)
+
+
 def report(session: str | None) -> int:
     """Write a session's report again, finished or not, and print where it lies."""
     from tmrl_ros.session.report import build_report  # matplotlib

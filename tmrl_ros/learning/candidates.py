@@ -85,10 +85,17 @@ def draw(
     edits[:: 2 if edited else 1] = 0.0
     z[0], t[0] = first
     actions = policy.sample(np.repeat(context[None], count, 0), z, t, noise)
-    horizon = actions.shape[1]
-    actions[..., :3] += np.arange(1, horizon + 1)[:, None] / horizon * edits[:, None]
+    actions = shifted(actions, edits)
     actions = kept_within(actions, policy, context, workspace)
     return Candidates(actions, z, t, noise, edits, plan_of(actions))
+
+
+def shifted(actions: FloatArray, edits: Float32Array) -> FloatArray:
+    """Chunks (n, H, A), shifted by `edits` (n, 3) in m at the last row, growing from the first."""
+    horizon = actions.shape[1]
+    moved = actions.copy()
+    moved[..., :3] += np.arange(1, horizon + 1)[:, None] / horizon * edits[:, None]
+    return moved
 
 
 def samples(
