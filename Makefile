@@ -2,6 +2,7 @@
 # make test       everything continuous integration checks
 # make finetune   ARGS="task=lift session.seed=1"   or   RESUME=sessions/<name>
 # make demonstrate, pretrain, collect, deploy       ARGS as in `tmrl pretrain --help` and so on
+# make bench       figures of docs/benchmarks.md that need no session, below 20 minutes
 # make lint, make clean
 
 SHELL := /bin/sh
@@ -25,7 +26,7 @@ LIST_NODES := from importlib.metadata import distribution; print(*(e.name for e 
 # Variables of a sourced ROS, or of the environment this was started from, must not reach this one's Python.
 unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE LD_LIBRARY_PATH AMENT_PREFIX_PATH PYTHONPATH
 
-.PHONY: setup test lint finetune demonstrate pretrain collect deploy clean
+.PHONY: setup test lint finetune demonstrate pretrain collect deploy bench clean
 .DEFAULT_GOAL := setup
 
 setup: $(STAMPS)/package
@@ -106,6 +107,9 @@ collect: setup
 
 deploy: setup
 	@exec $(BIN)/tmrl deploy $(ARGS)
+
+bench: setup
+	@$(BIN)/python benchmarks/suite.py $(ARGS)
 
 clean:
 	@rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import deque
+from typing import TYPE_CHECKING
 
 import numpy as np
 from rclpy.clock import Clock, ClockType
@@ -25,7 +26,9 @@ from tmrl_ros.nodes.common import EVENTS, RELIABLE, ConfiguredNode, run_node
 from tmrl_ros.nodes.convert import chunk_to_msg
 from tmrl_ros.policies.bundle import check_bundle
 from tmrl_ros.policies.onnx_backend import load_policy
-from tmrl_ros.policies.scripted import ScriptedDemonstrator
+
+if TYPE_CHECKING:
+    from tmrl_ros.policies.scripted import ScriptedDemonstrator
 
 REWARD_WAIT_S = 0.5
 KEPT_PARAMETERS = 8
@@ -43,6 +46,8 @@ class PolicyServer(ConfiguredNode):
         self._acting: ActingPolicy | None = None
         self._bundle_hash = ""
         if self.config.method.name == "scripted":
+            from tmrl_ros.policies.scripted import ScriptedDemonstrator  # and with it the simulator
+
             self._scripted = ScriptedDemonstrator(task, self.config.robot.gripper_max_width_m)
         else:
             self._bundle_hash = check_bundle(task.bundle, self.config).digest()
