@@ -1,0 +1,90 @@
+"""`tmrl bag`: look at recorded sessions, and hand them to other tools."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from tmrl_ros.cli.session_folder import SESSIONS, find_session, newest_session, shown
+from tmrl_ros.core.errors import ConfigurationError, OperatorError
+
+SESSION_HELP = "a session, or a folder of bags; the newest session by default"
+
+
+def bag(argv: Sequence[str]) -> int:
+    """Run one command.
+
+    Raises:
+        OperatorError: Something is wrong with what was asked, in one sentence.
+    """
+    args = _parser().parse_args(argv)
+    command: Callable[[argparse.Namespace], int] = args.run
+    try:
+        return command(args)
+    except OSError as error:
+        raise OperatorError(f"{error.filename}: {error.strerror}.") from None
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="tmrl bag", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="command")
+    report = _command(
+        commands, "report", "write a page about a session from its bags alone", _report
+    )
+    report.add_argument("--out", type=Path, help="folder; bag_report in the session by default")
+    _command(commands, "repair", "give the bags of a killed recorder their index back", _repair)
+    return parser
+
+
+def _command(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    text: str,
+    run: Callable[[argparse.Namespace], int],
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=text, description=text)
+    parser.add_argument("session", nargs="?", help=SESSION_HELP)
+    parser.set_defaults(run=run)
+    return parser
+
+
+def recorded(session: str | None) -> Path:
+    """Folder of a session, of bags, or of the newest session.
+
+    Raises:
+        ConfigurationError: There is nothing there.
+    """
+    if session is None:
+        if (newest := newest_session()) is None:
+            raise ConfigurationError(f"There is no session in {SESSIONS}/: name a folder of bags.")
+        return newest
+    folder = Path(session)
+    return folder.absolute() if folder.is_dir() else find_session(session)
+
+
+def _report(args: argparse.Namespace) -> int:
+    from tmrl_ros.analysis.bag_report import build_bag_report  # matplotlib
+
+    page = build_bag_report(recorded(args.session), args.out, tell=_tell)
+    print(f"Report: {shown(page.absolute())}")
+    return 0
+
+
+def _repair(args: argparse.Namespace) -> int:
+    from tmrl_ros.data.bag_reader import is_aside, recorded_folders
+    from tmrl_ros.data.repair import Repair, repair_bag
+
+    folders = [path for path in recorded_folders(recorded(args.session)) if not is_aside(path.name)]
+    found = {path.name: repair_bag(path) for path in folders}
+    changed = {name: what for name, what in found.items() if what is not Repair.INTACT}
+    for name, what in changed.items():
+        print(f"{name}: {what.value}")
+    print(f"{len(found)} bags, {len(changed)} changed.")
+    return 0
+
+
+def _tell(done: int, total: int) -> None:
+    if sys.stderr.isatty():
+        print(f"\r{done} of {total} bags", end="" if done < total else "\n", file=sys.stderr)
