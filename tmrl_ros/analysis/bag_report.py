@@ -125,7 +125,7 @@ def _figures(digest: Digest, records: Sequence[EpisodeRecord]) -> dict[str, Any]
 
 def _for_page(report: Mapping[str, Any], digest: Digest) -> dict[str, Any]:
     """The report with what the page asks for and bags do not tell."""
-    unknown = {
+    unknown: dict[str, Any] = {
         "fallbacks": [],
         "evaluation": {},
         "steering": [],

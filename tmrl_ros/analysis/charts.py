@@ -173,7 +173,7 @@ def _change(row: DecisionRow) -> float:
     """Largest difference of what was sent from what was asked, m or opening."""
     names = ("x", "y", "z", "gripper")
     pairs = [(getattr(row, f"asked_{name}"), getattr(row, f"executed_{name}")) for name in names]
-    return max(abs(asked - done) for asked, done in pairs)
+    return float(max(abs(asked - done) for asked, done in pairs))
 
 
 def _tracking(figure: Figure, rows: Sequence[DecisionRow]) -> None:
@@ -193,7 +193,7 @@ def _tracking(figure: Figure, rows: Sequence[DecisionRow]) -> None:
 def _clips(figure: Figure, rows: Sequence[DecisionRow]) -> None:
     axes = figure.subplots()
     share = [100.0 * row.steps_clipped / row.steps_sent for row in rows]
-    axes.hist(share, bins=np.linspace(0, 100, 21), color=BLUE)
+    axes.hist(share, bins=np.linspace(0, 100, 21).tolist(), color=BLUE)
     axes.set_yscale("symlog", linthresh=10)
     axes.set_xlabel("clipped targets of a chunk, %")
     axes.set_ylabel("chunks")
@@ -207,7 +207,7 @@ def _latency(figure: Figure, rows: Sequence[DecisionRow]) -> None:
         if not values.size:
             continue
         low, high = np.log10(values.min()), np.log10(values.max())
-        bins = np.logspace(low, max(high, low + 0.1), BINS)
+        bins = np.logspace(low, max(high, low + 0.1), BINS).tolist()
         middle, late = np.percentile(values, [50, 99])
         text = f"{label}: median {middle:.1f}, 99 of 100 within {late:.1f} ms"
         axes.hist(values, bins=bins, histtype="step", lw=1.8, color=color, label=text)
@@ -222,7 +222,7 @@ def _ages(figure: Figure, digest: Digest) -> None:
     cameras = sorted({row.camera for row in digest.camera_ages})
     ages = [[r.age_ms for r in digest.camera_ages if r.camera == name] for name in cameras]
     top = max(max(values) for values in ages)
-    bins = np.linspace(0, max(top, 1.0), BINS)
+    bins = np.linspace(0, max(top, 1.0), BINS).tolist()
     for name, values in zip(cameras, ages, strict=True):
         label = f"{name}: median {np.median(values):.1f}, most {max(values):.1f} ms"
         axes.hist(values, bins=bins, histtype="step", lw=1.8, label=label)

@@ -143,7 +143,8 @@ class _Reader:
             if isinstance(piece, Episode):
                 self._label(found, stamp_ns, piece)
             said = tell(self._collector, piece, now_s, job_wall_s)
-            if said is not None and said.episode_id == found.episode_id and record is None:
+            own = said is not None and said.episode_id == found.episode_id
+            if own and record is None and not is_label(found.folder.name):
                 record = said
             elif said is not None:
                 self._relabelled[(said.episode_id, said.attempt)] = said

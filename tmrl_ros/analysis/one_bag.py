@@ -85,22 +85,26 @@ class BagDigest:
 
         Left out is what belongs to resets or to an earlier attempt. Of two the valid one counts.
         """
-        began = [p for _, p in self.told if _is(p, EpisodeState.RUNNING, self.episode_id)]
-        running_ns = min((event.stamp_ns for event in began), default=0)
+        events = [piece for _, piece in self.told if isinstance(piece, Episode)]
+        running_ns = min(
+            (
+                event.stamp_ns
+                for event in events
+                if event.state is EpisodeState.RUNNING and event.episode_id == self.episode_id
+            ),
+            default=0,
+        )
         found: dict[int, tuple[int, Any]] = {}
         for stamp_ns, piece in self.told:
-            if not isinstance(piece, kind) or getattr(piece, "episode_id", "") != self.episode_id:
+            if not isinstance(piece, kind) or not isinstance(
+                piece, Chunk | Outcome | Reward | Seen
+            ):
                 continue
-            if getattr(piece, "source", None) is ChunkSource.RESET:
+            if piece.episode_id != self.episode_id or _is_old(piece, running_ns):
                 continue
-            old = (
-                piece.stamp_ns < running_ns
-                if isinstance(piece, Seen)
-                else is_earlier(piece, running_ns)  # type: ignore[arg-type]
-            )
-            known = found.get(piece.sequence)  # type: ignore[union-attr]
-            if not old and (known is None or not getattr(known[1], "valid", True)):
-                found[piece.sequence] = (stamp_ns, piece)  # type: ignore[union-attr]
+            known = found.get(piece.sequence)
+            if known is None or not getattr(known[1], "valid", True):
+                found[piece.sequence] = (stamp_ns, piece)
         return found
 
     def decision_rows(self, order: int, attempt: int) -> list[DecisionRow]:
@@ -301,9 +305,13 @@ def _last_rows(chunk: Chunk, outcome: Outcome | None) -> dict[str, float]:
     }
 
 
-def _is(piece: Piece, state: EpisodeState, episode_id: str) -> bool:
-    is_event = isinstance(piece, Episode)
-    return is_event and piece.state is state and piece.episode_id == episode_id  # type: ignore[union-attr]
+def _is_old(piece: Chunk | Outcome | Reward | Seen, running_ns: int) -> bool:
+    """Whether a piece belongs to the reset, or to an earlier attempt."""
+    if isinstance(piece, Seen):
+        return piece.stamp_ns < running_ns
+    if not isinstance(piece, Reward) and piece.source is ChunkSource.RESET:
+        return True
+    return is_earlier(piece, running_ns)
 
 
 def _number(value: Any) -> float | None:
