@@ -15,6 +15,7 @@ from tmrl_ros.analysis.digest import digest_session
 from tmrl_ros.cli.main import main
 from tmrl_ros.core.types import EpisodeOutcome, EpisodeState
 from tmrl_ros.data.bag_stream import BagError
+from tmrl_ros.session.report import episode_figures
 from tmrl_ros.session.statistics import wilson
 
 SUCCESS, TIMEOUT = EpisodeOutcome.SUCCESS, EpisodeOutcome.TIMEOUT
@@ -28,9 +29,15 @@ def read(folder, name):
     return pyarrow.parquet.read_table(folder / f"{name}.parquet").to_pylist()
 
 
-def test_every_figure_is_there_as_picture_csv_and_parquet_with_the_same_rows(session):
-    page = build_bag_report(session)
-    folder = page.parent / "figures"
+@pytest.fixture(scope="module")
+def reported(tmp_path_factory):
+    """The folder of the report of four episodes."""
+    session = record(tmp_path_factory.mktemp("reported"), [SUCCESS, TIMEOUT] * 2)
+    return build_bag_report(session).parent
+
+
+def test_every_figure_is_there_as_picture_csv_and_parquet_with_the_same_rows(reported):
+    page, folder = reported / "report.html", reported / "figures"
     assert {path.stem for path in folder.glob("*.png")} == FIGURES
     text = page.read_text()
     for name in FIGURES:
@@ -42,9 +49,8 @@ def test_every_figure_is_there_as_picture_csv_and_parquet_with_the_same_rows(ses
     assert len(re.findall(r"data:image/png;base64,", text)) == len(FIGURES)
 
 
-def test_rows_of_decisions_hold_what_the_messages_said(session):
-    build_bag_report(session)
-    rows = read(session / "bag_report" / "tables", "decisions")
+def test_rows_of_decisions_hold_what_the_messages_said(reported):
+    rows = read(reported / "tables", "decisions")
     assert len(rows) == 4 * 4, "the last observation has a row, too"
     row = next(r for r in rows if (r["episode_id"], r["decision"]) == ("train_000002", 1))
     asked, done, said = chunk(1), outcome(1), reward(1)
@@ -64,14 +70,14 @@ def test_rows_of_decisions_hold_what_the_messages_said(session):
     assert (last["result"], last["asked_x"]) == ("skipped", None)
 
 
-def test_figures_are_those_of_the_bags(session):
-    report = json.loads((build_bag_report(session).parent / "report.json").read_text())
+def test_figures_are_those_of_the_bags(reported):
+    report = json.loads((reported / "report.json").read_text())
     assert report["success_training"] == wilson(2, 4).as_dict()
     assert report["outcomes"] == {"success": 2, "timeout": 2}
     assert (report["task"], report["seed"], report["config_hash"]) == ("lift", "4", "c0ffee")
     assert report["labels"] == {"reward": {"success": 2, "timeout": 2}}
     assert report["decisions"] == 12
-    assert report["clip_rate"] == pytest.approx(1 / STEPS)
+    assert report["clip_rate"] == pytest.approx(5 / 16), "the reset and the last observation count, too"
 
 
 def test_wall_time_adds_up_to_the_length_of_the_bags(session):
@@ -89,20 +95,12 @@ def test_a_label_that_came_late_counts_and_is_listed(session):
     bags = open_bags(session)
     put(bags, item(said), {})
     bags.close()
-    build_bag_report(session)
-    rows = read(session / "bag_report" / "tables", "episodes")
-    assert [row["outcome"] for row in rows] == ["success", "success", "success", "timeout"]
-    assert rows[1]["labelled_by"] == "anna"
-    labels = read(session / "bag_report" / "tables", "labels")
-    (late,) = [row for row in labels if row["late"]]
-    assert (late["episode_id"], late["outcome"], late["labelled_by"]) == (
-        "train_000001",
-        "success",
-        "anna",
-    )
-    assert re.search(
-        r"<td>anna</td>\s*<td>1 success", (session / "bag_report/report.html").read_text()
-    )
+    digest = digest_session(session)
+    outcomes = [row.outcome for row in digest.episodes]
+    assert outcomes == ["success", "success", "success", "timeout"]
+    assert digest.episodes[1].labelled_by == "anna"
+    (late,) = [row for row in digest.labels if row.late]
+    assert (late.episode_id, late.outcome, late.labelled_by) == ("train_000001", "success", "anna")
 
 
 def test_a_damaged_a_half_written_and_a_foreign_bag_are_named_and_the_rest_is_read(session):
@@ -153,9 +151,9 @@ def test_an_aborted_attempt_is_reported_beside_the_one_that_counts(session):
     digest = digest_session(session)
     both = [(r.attempt, r.outcome, r.success) for r in digest.episodes if r.episode_id[-1] == "4"]
     assert both == [(0, "aborted", None), (1, "success", True)]
-    report = json.loads((build_bag_report(session).parent / "report.json").read_text())
-    assert report["success_training"]["n"] == 5
-    assert [row["episode_id"] for row in report["aborted"]] == ["train_000004"]
+    figures = episode_figures(digest.records, "tmrl")
+    assert figures["success_training"]["n"] == 5
+    assert [row["episode_id"] for row in figures["aborted"]] == ["train_000004"]
 
 
 def test_stops_are_told_once_with_code_and_sentence(session):
@@ -186,10 +184,9 @@ def test_messages_that_never_came_are_counted_by_topic(session):
             numbers["/reward"] += 2
         put(bags, one, numbers)
     bags.close()
-    build_bag_report(session)
-    rows = {row["topic"]: row for row in read(session / "bag_report" / "tables", "messages")}
-    assert (rows["/reward"]["sent"], rows["/reward"]["recorded"]) == (22, 20)
-    assert (rows["/reward"]["lost"], rows["/observation"]["lost"]) == (2, 0)
+    rows = {row.topic: row for row in digest_session(session).messages}
+    assert (rows["/reward"].sent, rows["/reward"].recorded) == (22, 20)
+    assert (rows["/reward"].lost, rows["/observation"].lost) == (2, 0)
 
 
 def test_the_command_writes_the_page_and_refuses_what_is_no_session(session, capsys, tmp_path):

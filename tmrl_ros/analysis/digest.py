@@ -153,7 +153,8 @@ class _Reader:
     def _label(self, found: BagDigest, stamp_ns: int, event: Episode) -> None:
         if event.state is not EpisodeState.ENDED or event.outcome is EpisodeOutcome.NONE:
             return
-        late = event.episode_id != found.episode_id or stamp_ns != found.ended_ns
+        own = event.episode_id == found.episode_id and not is_label(found.folder.name)
+        late = not own or stamp_ns != found.ended_ns
         outcome, by = event.outcome.name.lower(), event.labelled_by
         said = (event.episode_id, outcome, by, event.stamp_ns)
         if said not in self._said:  # a label is repeated to whoever joins late

@@ -34,6 +34,14 @@ def _parser() -> argparse.ArgumentParser:
         commands, "report", "write a page about a session from its bags alone", _report
     )
     report.add_argument("--out", type=Path, help="folder; bag_report in the session by default")
+    text = "write a LeRobotDataset v3 from the ended episodes of a session"
+    export = _command(commands, "export", text, _export)
+    export.add_argument("--lerobot", type=Path, required=True, metavar="OUT", help="a new folder")
+    export.add_argument("--only-successful", action="store_true", help="leave failures out")
+    export.add_argument(
+        "--lossless", action="store_true", help="pictures as PNG in the data files, not as videos"
+    )
+    export.add_argument("--robot-type", default="panda", help="what info.json says of the arm")
     _command(commands, "repair", "give the bags of a killed recorder their index back", _repair)
     return parser
 
@@ -69,6 +77,19 @@ def _report(args: argparse.Namespace) -> int:
 
     page = build_bag_report(recorded(args.session), args.out, tell=_tell)
     print(f"Report: {shown(page.absolute())}")
+    return 0
+
+
+def _export(args: argparse.Namespace) -> int:
+    from tmrl_ros.exchange.frames import session_frames
+    from tmrl_ros.exchange.lerobot_write import write_lerobot  # pyarrow, PyAV
+
+    episodes = session_frames(recorded(args.session), only_successful=args.only_successful)
+    out, video = args.lerobot, not args.lossless
+    info = write_lerobot(episodes, out, robot_type=args.robot_type, video=video)
+    print(
+        f"{shown(out.absolute())}: {info['total_episodes']} episodes, {info['total_frames']} rows"
+    )
     return 0
 
 
