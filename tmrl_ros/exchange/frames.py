@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tmrl_ros.core.types import ChunkSource, EpisodeOutcome, Float32Array, Phase
+from tmrl_ros.core.types import ChunkSource, EpisodeOutcome, Float32Array, Phase, Reward
 from tmrl_ros.data.bag_reader import EpisodeRecord, bag_folders, is_label, read_episode
 from tmrl_ros.data.bag_stream import BagError
 from tmrl_ros.data.dataset import Demonstration, IntArray, demonstration_from
@@ -36,8 +36,8 @@ class EpisodeFrames:
     the target that was sent, likewise absolute. `hold`: no target answered this state, the last
     one stood. `row` (L,) names the observation that was the newest; `fresh` where it is new.
     `objects` (L, K, 3) metres and `visible` (L, K), held between observations. `reward` (L,) is 1
-    in the last row of an episode that succeeded, else 0. `progress` (L,) is the newest estimate, NaN
-    where there is none. `images` are (N, h, w, 3) RGB by camera, one per observation.
+    in the last row of an episode that succeeded, else 0. `progress` (L,) is the newest estimate
+    that is valid, 0 before the first. `images` are (N, h, w, 3) RGB by camera, one per observation.
     """
 
     episode_id: str
@@ -138,7 +138,7 @@ def episode_frames(record: EpisodeRecord) -> EpisodeFrames | None:
         objects=whole.objects[row],
         visible=whole.visible[row],
         reward=_rewards(whole, len(row)),
-        progress=np.array([r.progress if r else np.nan for r in now], np.float32)[row],
+        progress=_held(now)[row],
         t_context=np.array([chunks[item.sequence].t_context for item in seen], np.float32)[row],
         images=_images(record, seen),
     )
@@ -162,6 +162,15 @@ def _rewards(whole: Demonstration, count: int) -> Float32Array:
     """1 in the last row of an episode that succeeded, 0 elsewhere."""
     found = np.zeros(count, np.float32)
     found[-1] = float(whole.outcome is EpisodeOutcome.SUCCESS)
+    return found
+
+
+def _held(rewards: Sequence[Reward | None]) -> Float32Array:
+    """Progress at every observation; the last known one where there is none."""
+    found, last = np.zeros(len(rewards), np.float32), 0.0
+    for place, reward in enumerate(rewards):
+        last = reward.progress if reward is not None else last
+        found[place] = last
     return found
 
 

@@ -28,9 +28,9 @@ class ImportedEpisode:
     """One episode of L rows at the control rate.
 
     `state` (L, 4) measured and `action` (L, 4) asked: x y z in metres, base frame, and gripper
-    opening 0..1, both absolute. `objects` (L, K, 3) metres, `visible` (L, K). `fresh` (L,): something
-    was observed; `hold` (L,): nothing was asked. `images` are (N, h, w, 3) RGB by camera, one per
-    fresh row; empty if they were not asked for.
+    opening 0..1, both absolute. `objects` (L, K, 3) metres, `visible` (L, K). `fresh` (L,):
+    something was observed; `hold` (L,): nothing was asked. `images` are (N, h, w, 3) RGB by camera,
+    one per fresh row; empty if they were not asked for.
     """
 
     episode_id: str

@@ -52,10 +52,11 @@ class VideoWriter:
         self.path = path
         self.frames = 0
         self._file: Any = av.open(str(path), "w")
-        self._stream = self._file.add_stream(CODEC, rate=rate_hz)
-        self._stream.width, self._stream.height, self._stream.pix_fmt = width, height, PIXELS
-        self._stream.options = {"crf": QUALITY, "g": str(key_frame_every), "preset": "fast"}
-        self._stream.thread_count = 1
+        options = {"crf": QUALITY, "g": str(key_frame_every), "preset": "fast"}
+        stream: Any = self._file.add_stream(CODEC, rate=rate_hz, options=options)
+        stream.width, stream.height, stream.pix_fmt = width, height, PIXELS
+        stream.thread_count = 1
+        self._stream = stream
         self._tick = Fraction(1, rate_hz)
 
     def write(self, picture: Picture) -> None:
@@ -94,7 +95,8 @@ def read_video(path: Path) -> Iterator[tuple[float, Picture]]:
     """
     try:
         with av.open(str(path)) as file:
-            for frame in file.decode(video=0):
+            frames: Iterator[Any] = file.decode(video=0)
+            for frame in frames:
                 yield float(frame.pts * frame.time_base), frame.to_ndarray(format="rgb24")
     except (av.FFmpegError, OSError, IndexError) as error:
         raise OperatorError(f"{path} cannot be read as a video ({error}).") from None

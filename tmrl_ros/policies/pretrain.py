@@ -193,7 +193,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--demonstrations",
         type=Path,
-        help="bags, a LeRobot data set or a robomimic file; default: sessions/demonstrations/<task>",
+        help="bags, LeRobot data set or robomimic file; default: sessions/demonstrations/<task>",
     )
     parser.add_argument(
         "--out", type=Path, help="bundle folder; default: task.bundle, or <task.bundle>_points"

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import array
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from rclpy.serialization import serialize_message
-from recorded import as_on_the_wire, episode, item
+from recorded import STEPS, as_on_the_wire, episode, item, sample
 
-from tmrl_msgs.msg import SafetyState
+from tmrl_msgs.msg import Observation, SafetyState
 from tmrl_ros.core.types import Episode, EpisodeOutcome
 from tmrl_ros.data.items import Item, Topic
 from tmrl_ros.data.session_bags import SessionBags
 from tmrl_ros.nodes import convert
 
 SAFETY = Topic("/safety/state", "tmrl_msgs/msg/SafetyState", latched=True)
+WIDTH_M = 0.08
 ABOUT = {"session": "night", "session_seed": "4", "config_hash": "c0ffee"}
 
 
@@ -50,11 +52,17 @@ def record(
 
 
 def story(index: int, outcome: EpisodeOutcome, decisions: int = 3) -> list[object]:
-    """Messages of a training episode."""
-    return [
-        replace(piece, index=index) if isinstance(piece, Episode) else piece
-        for piece in episode(f"train_{index:06d}", decisions, outcome)
-    ]
+    """Messages of a training episode whose observations fit the arm's states."""
+    pieces: list[object] = [sample(0)]
+    for piece in episode(f"train_{index:06d}", decisions, outcome):
+        if isinstance(piece, Episode):
+            piece = replace(piece, index=index)
+        elif isinstance(piece, Observation):
+            arm = sample(piece.decision * STEPS)
+            opening = arm.gripper_width_m / WIDTH_M
+            piece.state = array.array("f", [*arm.ee_pose.position, opening])
+        pieces.append(piece)
+    return [pieces[1], pieces[0], *pieces[2:]]
 
 
 def put(bags: SessionBags, one: Item, numbers: dict[str, int]) -> None:
