@@ -77,7 +77,7 @@ def demonstration_of(episode: ImportedEpisode, gripper_max_width_m: float) -> De
         prompt=episode.prompt,
         object_names=episode.object_names,
         sequence=np.arange(1, len(begins) + 1),
-        state=episode.state[begins].astype(np.float32),
+        state=_observed(episode.state[begins]),
         objects=episode.objects[begins].astype(np.float32),
         visible=episode.visible[begins],
         actions=actions.astype(np.float32),
@@ -85,6 +85,13 @@ def demonstration_of(episode: ImportedEpisode, gripper_max_width_m: float) -> De
         trajectory=_trajectory(episode, asked, gripper_max_width_m),
         observations=_observations(episode, begins, kept, gripper_max_width_m),
     )
+
+
+def _observed(state: FloatArray) -> Float32Array:
+    """State as perception gives it: an opening a little outside 0..1 is at its end."""
+    found = state.astype(np.float32)
+    found[..., 3] = np.clip(found[..., 3], 0.0, 1.0)
+    return found
 
 
 def _trajectory(episode: ImportedEpisode, asked: IntArray, width_m: float) -> Trajectory:
@@ -126,7 +133,7 @@ def _observations(
                 gripper_width_m=float(episode.state[begin, 3]) * width_m,
             ),
             prompt=episode.prompt,
-            state=episode.state[begin].astype(np.float32),
+            state=_observed(episode.state[begin]),
             object_names=episode.object_names,
             object_positions=episode.objects[begin].astype(np.float32),
             object_visible=episode.visible[begin],

@@ -44,11 +44,9 @@ class Columns:
     open: float = 1.0
 
     def rows(self, values: FloatArray) -> FloatArray:
-        """Position and opening 0..1, (L, 4)."""
+        """Position and opening, (L, 4); a finger that overshoots is a little outside 0..1."""
         opening = (values[:, self.gripper] - self.closed) / (self.open - self.closed)
-        return np.concatenate(
-            [values[:, list(self.position)], np.clip(opening, 0.0, 1.0)[:, None]], axis=1
-        )
+        return np.concatenate([values[:, list(self.position)], opening[:, None]], axis=1)
 
 
 def is_lerobot(folder: Path) -> bool:
