@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 from rclpy.serialization import serialize_message
 from recorded import (
     CHUNK,
@@ -356,3 +357,28 @@ def test_a_killed_recorder_loses_at_most_its_last_moment(tmp_path, start):
     assembled = assemble(found)
     assert [row.decision for row in assembled.transitions] == [0, 1, 2, 3, 4]
     assert {CHUNK.name, EPISODE.name, OBSERVATION.name} <= {m.topic for m in BagStream(folder)}
+
+
+def test_metadata_say_which_policy_and_which_reward_an_episode_was_made_with(tmp_path, start):
+    recording = start()
+    record(recording, episode("train_000000", 3, SUCCESS))
+    recording.close()
+    text = yaml.safe_load((bag(tmp_path) / "metadata.yaml").read_text())
+    said = text["rosbag2_bagfile_information"]["custom_data"]
+    assert (said["bundle_hash"], said["reward_model"], said["reward_hash"]) == (
+        chunk(0).bundle_hash,
+        "simulator",
+        "",
+    )
+    assert (said["task"], said["method"], said["outcome"]) == ("lift", "tmrl", "success")
+
+
+def test_a_disk_that_fills_up_is_warned_of_once_and_episodes_still_start(tmp_path, caplog):
+    log = logging.getLogger("recorder that warns")
+    with caplog.at_level(logging.WARNING):
+        recording = Recording(tmp_path, custom={}, warn_free_bytes=1e18, log=log)
+        recording.start()
+        record(recording, episode())
+        recording.close()
+    said = [r.message for r in caplog.records if "recorder.warn_free_mb" in r.message]
+    assert len(said) == 1 and recording.status.ok
