@@ -42,6 +42,13 @@ def _parser() -> argparse.ArgumentParser:
         "--lossless", action="store_true", help="pictures as PNG in the data files, not as videos"
     )
     export.add_argument("--robot-type", default="panda", help="what info.json says of the arm")
+    video = _command(commands, "video", "write what the cameras recorded as an MP4 file", _video)
+    video.add_argument("--episode", help="only this one, e.g. train_000012")
+    video.add_argument("--out", type=Path, help="file; <session>/video/<episode>.mp4 by default")
+    text = "open an episode in Rerun, or say how to open it in Foxglove"
+    show = _command(commands, "show", text, _show)
+    show.add_argument("--episode", help="the newest by default")
+    show.add_argument("--out", type=Path, help="write a Rerun recording (.rrd) and open nothing")
     _command(commands, "repair", "give the bags of a killed recorder their index back", _repair)
     return parser
 
@@ -91,6 +98,51 @@ def _export(args: argparse.Namespace) -> int:
         f"{shown(out.absolute())}: {info['total_episodes']} episodes, {info['total_frames']} rows"
     )
     return 0
+
+
+def _video(args: argparse.Namespace) -> int:
+    from tmrl_ros.exchange.movie import write_movie  # PyAV
+
+    session = recorded(args.session)
+    bags = _bags(session, args.episode)
+    out = args.out or session / "video" / f"{args.episode or session.name}.mp4"
+    count = write_movie(bags, out)
+    print(f"{shown(out.absolute())}: {len(bags)} episodes, {count} frames")
+    return 0
+
+
+def _show(args: argparse.Namespace) -> int:
+    from tmrl_ros.core.load import config_folder
+    from tmrl_ros.exchange.rerun_log import has_rerun, log_episode
+
+    bag = _bags(recorded(args.session), args.episode)[-1]
+    if has_rerun():
+        log_episode(bag, args.out)
+        if args.out:
+            print(f"{shown(args.out.absolute())}: open it with `rerun {args.out}`")
+        return 0
+    if args.out:
+        raise ConfigurationError("Rerun is not installed: pip install 'tmrl_ros[show]'.")
+    print(f"Open in Foxglove, with the layout {config_folder() / 'foxglove' / 'tmrl.json'}:")
+    for file in sorted(bag.glob("*.mcap")):
+        print(f"  {shown(file.absolute())}")
+    return 0
+
+
+def _bags(session: Path, episode: str | None) -> list[Path]:
+    """Bags of a session's episodes, or of one of them.
+
+    Raises:
+        ConfigurationError: There is none.
+    """
+    from tmrl_ros.data.bag_reader import bag_folders, is_label
+
+    bags = [bag for bag in bag_folders(session) if not is_label(bag.name)]
+    found = [bag for bag in bags if episode in (None, bag.name)]
+    if not found:
+        known = ", ".join(bag.name for bag in bags[-3:]) or "none"
+        raise ConfigurationError(f"{session} has no episode {episode!r}; the last are {known}.")
+    return found
 
 
 def _repair(args: argparse.Namespace) -> int:
