@@ -24,6 +24,7 @@ import numpy as np
 import psutil
 import rclpy
 from rclpy.node import Node
+from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CameraInfo, Image, JointState, PointCloud2, PointField
 from std_msgs.msg import String
 
@@ -144,7 +145,9 @@ def silent(node: Node) -> None:
         node.create_publisher(kind, name, RELIABLE)
 
 
-def record(session: Path, seconds: float, rate_hz: float) -> dict[str, object]:
+def record(
+    session: Path, seconds: float, rate_hz: float, overrides: list[str]
+) -> dict[str, object]:
     """Publish for so long into a recorder of its own process."""
     node = rclpy.create_node("load")
     flow, status = streams(node, rate_hz), {}
@@ -153,7 +156,7 @@ def record(session: Path, seconds: float, rate_hz: float) -> dict[str, object]:
     node.create_subscription(
         String, topics.RECORDER_STATUS, lambda msg: status.update(json.loads(msg.data)), LATCHED
     )
-    config = load_config(["task=lift", f"session.dir={session}"])
+    config = load_config(["task=lift", f"session.dir={session}", *overrides])
     write_config(config, session / "config.yaml")
     argv = [sys.executable, "-m", "tmrl_ros.nodes.recorder", "--ros-args"]
     argv += ["-p", f"config_file:={session / 'config.yaml'}"]
@@ -189,6 +192,11 @@ def record(session: Path, seconds: float, rate_hz: float) -> dict[str, object]:
 
 def summary(counts, flow, seconds, spent_s, most_mb, late) -> dict[str, object]:
     every = counts["topics"].values()
+    mb = {stream.publisher.topic_name: size_of(stream.messages[0]) / 1e6 for stream in flow}
+    received_mb = sum(
+        (item["received"] - item["dropped"]) * mb.get(name.removesuffix("/compressed"), 0.0)
+        for name, item in counts["topics"].items()
+    )
     published = sum(stream.sent for stream in flow)
     return {
         "seconds": seconds,
@@ -197,14 +205,23 @@ def summary(counts, flow, seconds, spent_s, most_mb, late) -> dict[str, object]:
         "sent": sum(item["sent"] for item in every),
         "lost": sum(item["sent"] - item["received"] for item in every),
         "dropped": sum(item["dropped"] for item in every),
-        "mb_per_s": round(counts["message_bytes"] / seconds / 1e6, 1),
+        "published_mb_per_s": round(
+            sum(stream.sent * mb[stream.publisher.topic_name] for stream in flow) / seconds, 1
+        ),
         "disk_mb_per_s": round(counts["file_bytes"] / seconds / 1e6, 1),
         "recorder_cpu_share_of_one_core": round(spent_s / seconds, 3),
+        "recorder_cpu_ms_per_mb_received": round(1e3 * spent_s / received_mb, 2),
         "recorder_memory_mb": round(most_mb),
         "most_messages_behind": late,
+        "nice": os.nice(0),
         "load_average": [round(value, 1) for value in os.getloadavg()],
         "cores": os.cpu_count(),
     }
+
+
+def size_of(message: object) -> int:
+    """Bytes of a message on the wire."""
+    return len(serialize_message(message))
 
 
 def main() -> None:
@@ -213,13 +230,14 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=30.0, help="of the cameras, Hz")
     parser.add_argument("--domain", type=int, default=77, help="DDS domain")
     parser.add_argument("--out", type=Path)
+    parser.add_argument("overrides", nargs="*", help="recorder.jpeg_quality=0 and the like")
     args = parser.parse_args()
     os.environ.update(
         node_environment(load_config(["task=lift", f"session.domain_id={args.domain}"]))
     )
     rclpy.init()
     with tempfile.TemporaryDirectory() as folder:
-        result = record(Path(folder), args.seconds, args.rate)
+        result = record(Path(folder), args.seconds, args.rate, args.overrides)
     rclpy.try_shutdown()
     print(json.dumps(result, indent=2))
     if args.out:

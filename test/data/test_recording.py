@@ -382,3 +382,21 @@ def test_a_disk_that_fills_up_is_warned_of_once_and_episodes_still_start(tmp_pat
         recording.close()
     said = [r.message for r in caplog.records if "recorder.warn_free_mb" in r.message]
     assert len(said) == 1 and recording.status.ok
+
+
+def test_messages_without_room_are_dropped_and_not_lost_on_the_way_as_well(tmp_path):
+    recording = Recording(tmp_path, custom={}, max_queue_bytes=30_000, linger_s=60.0)
+    first, *rest = [item(piece) for piece in episode("train_000000", 3)]
+    seen = [one._replace(number=1) for one in [item(target(0)), first]]
+    targets = [item(target(k))._replace(number=k + 2) for k in range(400)]
+    recording.start()
+    recording.put(seen[::-1])
+    wait_for(lambda: recording.status.messages == 2)
+    dropped = recording.put(targets)
+    assert 0 < dropped < 400
+    wait_for(lambda: recording.status.dropped == dropped)
+    recording.put([item(target(400))._replace(number=402)])
+    recording.close()
+    counts = json.loads((bag(tmp_path) / "counts.json").read_text())["topics"]["/robot/target"]
+    assert (counts["sent"], counts["received"], counts["dropped"]) == (402, 402, dropped)
+    assert counts["written"] == 402 - dropped and recording.status.lost == 0

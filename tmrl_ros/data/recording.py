@@ -15,6 +15,7 @@ from pathlib import Path
 
 from tmrl_ros.data.bag_reader import is_aside
 from tmrl_ros.data.items import Item
+from tmrl_ros.data.pictures import JpegPictures
 from tmrl_ros.data.repair import is_intact, repair_bag
 from tmrl_ros.data.session_bags import SessionBags
 from tmrl_ros.data.stop_buffer import StopBuffer
@@ -55,6 +56,7 @@ class Recording:
         split_bytes: Size above which a bag goes on in another file; 0 = never.
         stop_buffer_s: How far back the bag of a software stop reaches; 0 = no such bags.
         stop_buffer_bytes: Of messages that are kept in memory for it.
+        jpeg_quality: Of colour images; 0 = as they came.
         log: Where sentences for the operator go.
         max_queue_bytes: What may wait for the disk; more is dropped, counted and reported.
         linger_s: How long a bag stays open for late messages once its episode is over.
@@ -71,6 +73,7 @@ class Recording:
         split_bytes: float = 0.0,
         stop_buffer_s: float = 0.0,
         stop_buffer_bytes: float = 256e6,
+        jpeg_quality: int = 0,
         log: logging.Logger | None = None,
         max_queue_bytes: int = MAX_QUEUE_BYTES,
         linger_s: float = LINGER_S,
@@ -81,6 +84,7 @@ class Recording:
         self._min_free_bytes = min_free_bytes
         self._warn_free_bytes = warn_free_bytes
         self._warned = False
+        self._pictures = JpegPictures(jpeg_quality) if jpeg_quality else None
         self._log = log or logging.getLogger("recorder")
         self._max_queue_bytes = max_queue_bytes
         self._bags = SessionBags(
@@ -186,6 +190,8 @@ class Recording:
 
     def _take(self, item: Item) -> None:
         try:
+            if self._pictures is not None:
+                item = self._pictures.take(item)
             self._bags.take(item)
             self._stops.take(item)
         except Exception:  # one message that cannot be understood must not end the recording
@@ -195,7 +201,10 @@ class Recording:
     def _count_overflow(self, overflow: Counter[str]) -> None:
         if not overflow:
             return
-        self._bags.count_dropped(overflow)
+        if self._pictures is not None:
+            named = {self._pictures.name(topic): count for topic, count in overflow.items()}
+            overflow = Counter(named)
+        self._bags.count_overflow(overflow)
         self._log.error(
             f"The disk is too slow: {overflow.total()} messages are not recorded because "
             f"{self._max_queue_bytes / 1e6:.0f} MB wait for it already ({dict(overflow)}). Use a "

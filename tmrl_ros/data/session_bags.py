@@ -77,7 +77,9 @@ class SessionBags:
         self.open: dict[str, OpenBag] = {}
         self.current: OpenBag | None = None
         self.dropped = 0
-        self.lost = 0
+        self._gaps_seen = 0
+        self._gaps_known = 0
+        self._numbered: set[str] = set()
         self._folder = folder
         self._custom = dict(custom)
         self._compress = compress
@@ -100,7 +102,9 @@ class SessionBags:
         name = episode_of(topic.type_name, item.data)
         bag = self.open.get(name or "", self.current)
         gap = self._gaps.take(item)
-        self.lost += gap
+        self._gaps_seen += gap
+        if item.number and topic.numbered:
+            self._numbered.add(topic.name)
         if bag is not None:
             bag.lost[topic.name] += gap
             self._write(bag, item)
@@ -115,6 +119,22 @@ class SessionBags:
         if self.current is not None:
             self.current.received.update(dropped)
             self.current.dropped.update(dropped)
+
+    def count_overflow(self, dropped: Counter[str]) -> None:
+        """Note messages that the recorder had no room for.
+
+        Their numbers are missed as well, sooner or later; they are not lost on the way, too.
+        """
+        self.count_dropped(dropped)
+        missed = Counter({name: n for name, n in dropped.items() if name in self._numbered})
+        self._gaps_known += missed.total()
+        if self.current is not None:
+            self.current.lost.subtract(missed)
+
+    @property
+    def lost(self) -> int:
+        """Messages that were lost on the way to the recorder."""
+        return max(0, self._gaps_seen - self._gaps_known)
 
     def keep_house(self, now: float) -> None:
         """Close the bags that are due and hand what was written to the system."""
@@ -240,7 +260,7 @@ class SessionBags:
         if self.current is bag:
             self.current = None
         writer, ended = bag.writer, bag.ended
-        extra = {"dropped": str(bag.dropped.total()), "lost": str(bag.lost.total())}
+        extra = {"dropped": str(bag.dropped.total()), "lost": str((+bag.lost).total())}
         extra |= bag.made_by
         if ended is not None:
             extra |= {"outcome": ended.outcome.name.lower(), "labelled_by": ended.labelled_by}
@@ -271,7 +291,8 @@ def _note(bag: OpenBag, item: Item) -> None:
 
 
 def _counts(bag: OpenBag) -> dict[str, object]:
-    names = sorted(bag.received | bag.lost)
+    lost = +bag.lost
+    names = sorted(bag.received | lost)
     return {
         "episode_id": bag.episode_id,
         "failure": bag.failure,
@@ -279,7 +300,7 @@ def _counts(bag: OpenBag) -> dict[str, object]:
         "message_bytes": bag.writer.bytes_in,
         "topics": {
             name: {
-                "sent": bag.received[name] + bag.lost[name],
+                "sent": bag.received[name] + lost[name],
                 "received": bag.received[name],
                 "written": bag.writer.counts[name],
                 "dropped": bag.dropped[name],

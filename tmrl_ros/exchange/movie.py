@@ -21,7 +21,7 @@ from tmrl_ros.exchange.video import VideoWriter
 RATE_HZ = 20
 KEY_FRAME_EVERY = 20
 BAND = 36
-COLOR = "color/image_raw"
+COLOR = ("color/image_raw", "color/image_raw/compressed")
 INK, PAPER = (240, 240, 240), (27, 30, 35)
 Picture = NDArray[np.uint8]
 
@@ -98,10 +98,10 @@ def moments(bag: Path) -> Iterator[Moment]:
     told = _Told(read_about(bag).get("episode_id") or bag.name)
     images: dict[str, Picture] = {}
     shown_ns = -1
-    wanted = [topics.EPISODE, topics.ACTION_CHUNK, topics.REWARD, COLOR]
+    wanted = [topics.EPISODE, topics.ACTION_CHUNK, topics.REWARD, *COLOR]
     for message in BagStream(bag, wanted):
         msg = message.decode()
-        if not is_topic(message.topic, COLOR):
+        if not decode.is_color_topic(message.topic):
             told.take(message.topic, msg)
             continue
         if not told.running:
@@ -109,7 +109,7 @@ def moments(bag: Path) -> Iterator[Moment]:
         stamp_ns = decode.to_ns(msg.header.stamp)
         if images and stamp_ns != shown_ns:
             yield Moment(shown_ns, dict(images), told.words)
-        images[message.topic.split("/")[-3]] = decode.rgb_image(msg)
+        images[decode.camera_of(message.topic)] = decode.rgb_image(msg)
         shown_ns = stamp_ns
     if images:
         yield Moment(shown_ns, dict(images), told.words)

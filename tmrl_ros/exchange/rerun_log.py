@@ -13,7 +13,7 @@ from tmrl_ros.data import decode
 from tmrl_ros.data.bag_stream import BagStream, is_topic
 
 CLOCK = "robot"
-COLOR = "color/image_raw"
+COLOR = ("color/image_raw", "color/image_raw/compressed")
 WANTED = (
     topics.OBSERVATION,
     topics.ACTION_CHUNK,
@@ -22,7 +22,7 @@ WANTED = (
     topics.ROBOT_TARGET,
     topics.SAFETY_STATE,
     topics.EPISODE,
-    COLOR,
+    *COLOR,
 )
 
 
@@ -60,8 +60,8 @@ def log_episode(bag: Path, out: Path | None = None) -> int:
 
 
 def _log(rerun: Any, stream: Any, topic: str, msg: Any) -> None:
-    if is_topic(topic, COLOR):
-        stream.log(f"camera/{topic.split('/')[-3]}", rerun.Image(decode.rgb_image(msg)))
+    if decode.is_color_topic(topic):
+        stream.log(f"camera/{decode.camera_of(topic)}", rerun.Image(decode.rgb_image(msg)))
     elif is_topic(topic, topics.OBSERVATION):
         seen = decode.observation(msg, images=True)
         stream.log("world/points", rerun.Points3D(seen.points, colors=seen.colors, radii=0.002))

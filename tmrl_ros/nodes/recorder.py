@@ -62,6 +62,7 @@ class Recorder(ConfiguredNode):
                 split_bytes=self.config.recorder.split_mb * 1e6,
                 stop_buffer_s=self.config.recorder.stop_buffer_s,
                 stop_buffer_bytes=self.config.recorder.stop_buffer_mb * 1e6,
+                jpeg_quality=self.config.recorder.jpeg_quality,
                 log=_logger(self),
             )
             self._recording.start()
