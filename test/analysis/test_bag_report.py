@@ -15,6 +15,7 @@ from tmrl_ros.analysis.digest import digest_session
 from tmrl_ros.cli.main import main
 from tmrl_ros.core.types import EpisodeOutcome, EpisodeState
 from tmrl_ros.data.bag_stream import BagError
+from tmrl_ros.data.recording import Recording
 from tmrl_ros.session.report import episode_figures
 from tmrl_ros.session.statistics import wilson
 
@@ -207,3 +208,13 @@ def test_repair_gives_a_killed_recorders_bag_its_index_back(session, capsys):
     assert capsys.readouterr().out == "train_000001: repaired\n4 bags, 1 changed.\n"
     digest = digest_session(session)
     assert not digest.skipped and len(digest.decisions) == 16
+
+
+def test_a_stop_between_two_episodes_is_told_from_its_own_bag(session):
+    recording = Recording(session, custom={}, stop_buffer_s=10.0)
+    recording.start()
+    now_ns = item(chunk(0)).stamp_ns
+    recording.put([stop("", "", 0), stop("OPERATOR_STOP", "anna pressed it", now_ns)])
+    recording.close()
+    (row,) = digest_session(session).safety
+    assert (row.code, row.message) == ("OPERATOR_STOP", "anna pressed it")

@@ -28,6 +28,7 @@ from tmrl_ros.core.errors import OperatorError
 from tmrl_ros.core.types import NANOSECONDS, Episode, EpisodeOutcome, EpisodeState
 from tmrl_ros.data.bag_reader import is_label, read_about, recorded_folders
 from tmrl_ros.data.bag_stream import BagError
+from tmrl_ros.data.stop_buffer import STOPS_FOLDER
 from tmrl_ros.session.collector import Collector
 from tmrl_ros.session.records import EpisodeRecord, as_cut
 
@@ -215,6 +216,25 @@ class _Reader:
                     SafetyRow(self._since(latched_ns), found.episode_id, code, message, value)
                 )
 
+    def _add_stops_between_episodes(self, session: Path) -> None:
+        """Stops that no episode's bag saw have bags of their own."""
+        folder = session / STOPS_FOLDER
+        for bag in sorted(folder.iterdir()) if folder.is_dir() else []:
+            about = read_about(bag)
+            latched_ns, code = about.get("latched_ns", ""), about.get("code", "")
+            if not latched_ns.isdigit() or (int(latched_ns), code) in self._latched:
+                continue
+            self._digest.safety.append(
+                SafetyRow(
+                    self._since(int(latched_ns)),
+                    about.get("episode_id", ""),
+                    code,
+                    about.get("message", ""),
+                    about.get("value", ""),
+                )
+            )
+        self._digest.safety.sort(key=lambda row: row.latched_s)
+
     def _count(self, folder: Path) -> None:
         try:
             topics = json.loads((folder / COUNTS_FILE).read_text())["topics"]
@@ -234,6 +254,7 @@ class _Reader:
     def finish(self, session: Path) -> Digest:
         """Put labels and cuts that came late where they belong, and count the messages."""
         digest = self._digest
+        self._add_stops_between_episodes(session)
         records = [self._relabelled.get((r.episode_id, r.attempt), r) for _, r in self._bags]
         digest.records = as_cut(session, records)
         digest.episodes = [
