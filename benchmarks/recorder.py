@@ -182,11 +182,16 @@ def record(
                 most_mb = max(most_mb, recorder.memory_info().rss / 1e6)
         spent = sum(recorder.cpu_times()[:2]) - before
         events.publish(EpisodeEvent(state=EpisodeEvent.STATE_ENDED, outcome=1, **said))
-        time.sleep(3.0)
+        events.publish(EpisodeEvent(state=EpisodeEvent.STATE_IDLE))
+        file = session / "episodes/collect_000000/counts.json"
+        give_up = time.monotonic() + PATIENCE_S
+        while not file.exists():
+            assert time.monotonic() < give_up, "the recorder does not close its bag"
+            time.sleep(0.1)
         process.terminate()
-        process.wait(30)
+        process.wait(PATIENCE_S)
     node.destroy_node()
-    counts = json.loads((session / "episodes/collect_000000/counts.json").read_text())
+    counts = json.loads(file.read_text())
     return summary(counts, flow, seconds, spent, most_mb, late)
 
 

@@ -224,7 +224,7 @@ def test_lost_and_dropped_messages_are_counted(tmp_path, start, caplog):
     huge = item(observation(0))._replace(data=bytes(30_000))
     assert recording.put([huge]) == 1
     wait_for(lambda: recording.status.dropped == 1)
-    assert "The disk is too slow: 1 messages are not recorded" in caplog.text
+    assert "The recorder cannot keep up: 1 messages are not recorded" in caplog.text
     recording.close()
     found = counts(bag(tmp_path))["topics"]
     assert found["/robot/target"] == {"sent": 5, "received": 3, "written": 3, "dropped": 0}

@@ -206,9 +206,10 @@ class Recording:
             overflow = Counter(named)
         self._bags.count_overflow(overflow)
         self._log.error(
-            f"The disk is too slow: {overflow.total()} messages are not recorded because "
-            f"{self._max_queue_bytes / 1e6:.0f} MB wait for it already ({dict(overflow)}). Use a "
-            "faster disk or record no cameras (recorder.cameras=none)."
+            f"The recorder cannot keep up: {overflow.total()} messages are not recorded because "
+            f"{self._max_queue_bytes / 1e6:.0f} MB wait for the disk already ({dict(overflow)}). "
+            "Use a faster disk, leave the recorder more processor time, or record no cameras "
+            "(recorder.cameras=none)."
         )
 
     def _look_at_disk(self, now: float) -> None:
