@@ -167,7 +167,7 @@ def test_an_episode_arrives_in_its_bag_as_it_was_sent(graph, start, tmp_path):
     assert len(found.events) == 4 and len(found.reset_chunks) == 1 and len(found.robot) == 12
     assert found.about["session"] == "cell" and len(found.about["config_hash"]) == 16
     counts = json.loads((folder / "counts.json").read_text())["topics"]
-    for name, count in {"/observation": 4, "/chunk_outcome": 5, f"/{COLOR}/compressed": 8}.items():
+    for name, count in {"/observation": 4, "/chunk_outcome": 5, f"/{COLOR}": 8}.items():
         assert counts[name] == {"sent": count, "received": count, "written": count, "dropped": 0}
     assert counts["/joint_states"]["received"] > 0, "a publisher that offers less is heard, too"
     with AnyReader([folder]) as reader:

@@ -244,7 +244,7 @@ class RecorderConfig(Section):
     cameras: Literal["all", "none"] = "all"
     compression: Literal["zstd", "none"] = "zstd"
     jpeg_quality: int = Field(
-        95, ge=0, le=100, description="of colour images in bags; 0 = raw; depth is never changed"
+        0, ge=0, le=100, description="of colour images in bags; 0 = as they came, without loss"
     )
     min_free_mb: float = Field(500.0, ge=0, description="below this no episode starts")
     warn_free_mb: float = Field(5000.0, ge=0, description="below this the operator is warned")
