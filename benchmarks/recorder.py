@@ -190,9 +190,10 @@ def record(
             time.sleep(0.1)
         process.terminate()
         process.wait(PATIENCE_S)
-    node.destroy_node()
     counts = json.loads(file.read_text())
-    return summary(counts, flow, seconds, spent, most_mb, late)
+    result = summary(counts, flow, seconds, spent, most_mb, late)
+    node.destroy_node()
+    return result
 
 
 def summary(counts, flow, seconds, spent_s, most_mb, late) -> dict[str, object]:

@@ -19,7 +19,7 @@ from tmrl_ros.nodes import convert
 
 SAFETY = Topic("/safety/state", "tmrl_msgs/msg/SafetyState", latched=True)
 WIDTH_M = 0.08
-ABOUT = {"session": "night", "session_seed": "4", "config_hash": "c0ffee"}
+ABOUT = {"session": "night", "operator": "anna", "session_seed": "4", "config_hash": "c0ffee"}
 
 
 def open_bags(session: Path, **about: str) -> SessionBags:

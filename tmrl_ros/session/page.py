@@ -173,6 +173,7 @@ Of {{ r.evaluation.checked }} episodes the reward ({{ r.evaluation.said_by }}) c
 <table>
 <tr><td>configuration</td><td>{{ r.config_hash or "unknown" }}
 {%- if r.command %} (config.yaml beside this file){% endif %}</td></tr>
+{% if r.operator %}<tr><td>operator</td><td>{{ r.operator }}</td></tr>{% endif %}
 <tr><td>policy bundle</td><td>{{ r.bundle_hash or "unknown" }}</td></tr>
 {% for name, value in r.versions.items() %}
 <tr><td>{{ name.replace("_", " ") }}</td><td>{{ value or "not known" }}</td></tr>{% endfor %}
@@ -211,7 +212,7 @@ def render_page(report: Mapping[str, Any], prompt: str, pictures: Sequence[Pictu
     """
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     usual = [(report["success_before"], "before"), (report["success_after"], "after")]
-    nothing = {"skipped": [], "stops": [], "stops_more": 0, "labels": {}}
+    nothing = {"skipped": [], "stops": [], "stops_more": 0, "labels": {}, "operator": ""}
     return environment.from_string(PAGE).render(
         r={**nothing, **report},
         rates=report.get("rates", usual),
