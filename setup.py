@@ -73,7 +73,7 @@ setup(
     ],
     zip_safe=False,
     install_requires=["setuptools"],
-    extras_require={"hardware": extra("hardware"), "benchmarks": extra("benchmarks")},
+    extras_require={name: extra(name) for name in ("hardware", "benchmarks", "show")},
     entry_points={
         "console_scripts": [
             *(f"{node} = {PACKAGE}.nodes.{node}:main" for node in NODES),

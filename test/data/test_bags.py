@@ -289,3 +289,35 @@ def test_bytes_behind_the_end_of_a_message_are_ignored(tmp_path):
         writer.write(OUTCOME.name, OUTCOME.type_name, data + b"left behind", 1)
     (found,) = read_episode(tmp_path / "bag").outcomes
     assert same(found, said)
+
+
+def test_a_bag_that_grows_large_goes_on_in_another_file_that_stands_alone(tmp_path):
+    pieces = episode(decisions=6)
+    with BagWriter(tmp_path / "bag", custom=ABOUT, split_bytes=20_000) as writer:
+        for piece in pieces:
+            put(writer, piece)
+            writer.flush()
+        size = writer.size
+    files = sorted((tmp_path / "bag").glob("*.mcap"))
+    assert [file.name for file in files] == [f"bag_{k}.mcap" for k in range(len(files))]
+    assert len(files) > 2 and size <= sum(file.stat().st_size for file in files)
+    every = list(BagStream(tmp_path / "bag"))
+    assert len(every) == len(pieces) and is_intact(tmp_path / "bag")
+    alone = [message for file in files for message in BagStream(file)]
+    assert alone == every
+    with AnyReader([tmp_path / "bag"]) as reader:
+        assert reader.message_count == len(pieces)
+        assert sum(1 for _ in reader.messages()) == len(pieces)
+    assert len(read_episode(tmp_path / "bag").chunks) == 7
+
+
+def test_repair_makes_one_file_of_a_split_bag_whose_recorder_was_killed(tmp_path):
+    pieces = episode(decisions=6)
+    writer = BagWriter(tmp_path / "bag", custom=ABOUT, split_bytes=20_000)
+    for piece in pieces:
+        put(writer, piece)
+        writer.flush()
+    writer.abort()
+    assert repair_bag(tmp_path / "bag") is Repair.REPAIRED
+    assert [file.name for file in (tmp_path / "bag").glob("*.mcap")] == ["bag_0.mcap"]
+    assert len(list(BagStream(tmp_path / "bag"))) == len(pieces)

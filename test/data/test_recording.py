@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 from rclpy.serialization import serialize_message
 from recorded import (
     CHUNK,
@@ -223,7 +224,7 @@ def test_lost_and_dropped_messages_are_counted(tmp_path, start, caplog):
     huge = item(observation(0))._replace(data=bytes(30_000))
     assert recording.put([huge]) == 1
     wait_for(lambda: recording.status.dropped == 1)
-    assert "The disk is too slow: 1 messages are not recorded" in caplog.text
+    assert "The recorder cannot keep up: 1 messages are not recorded" in caplog.text
     recording.close()
     found = counts(bag(tmp_path))["topics"]
     assert found["/robot/target"] == {"sent": 5, "received": 3, "written": 3, "dropped": 0}
@@ -356,3 +357,46 @@ def test_a_killed_recorder_loses_at_most_its_last_moment(tmp_path, start):
     assembled = assemble(found)
     assert [row.decision for row in assembled.transitions] == [0, 1, 2, 3, 4]
     assert {CHUNK.name, EPISODE.name, OBSERVATION.name} <= {m.topic for m in BagStream(folder)}
+
+
+def test_metadata_say_which_policy_and_which_reward_an_episode_was_made_with(tmp_path, start):
+    recording = start()
+    record(recording, episode("train_000000", 3, SUCCESS))
+    recording.close()
+    text = yaml.safe_load((bag(tmp_path) / "metadata.yaml").read_text())
+    said = text["rosbag2_bagfile_information"]["custom_data"]
+    assert (said["bundle_hash"], said["reward_model"], said["reward_hash"]) == (
+        chunk(0).bundle_hash,
+        "simulator",
+        "",
+    )
+    assert (said["task"], said["method"], said["outcome"]) == ("lift", "tmrl", "success")
+
+
+def test_a_disk_that_fills_up_is_warned_of_once_and_episodes_still_start(tmp_path, caplog):
+    log = logging.getLogger("recorder that warns")
+    with caplog.at_level(logging.WARNING):
+        recording = Recording(tmp_path, custom={}, warn_free_bytes=1e18, log=log)
+        recording.start()
+        record(recording, episode())
+        recording.close()
+    said = [r.message for r in caplog.records if "recorder.warn_free_mb" in r.message]
+    assert len(said) == 1 and recording.status.ok
+
+
+def test_messages_without_room_are_dropped_and_not_lost_on_the_way_as_well(tmp_path):
+    recording = Recording(tmp_path, custom={}, max_queue_bytes=30_000, linger_s=60.0)
+    first, *rest = [item(piece) for piece in episode("train_000000", 3)]
+    seen = [one._replace(number=1) for one in [item(target(0)), first]]
+    targets = [item(target(k))._replace(number=k + 2) for k in range(400)]
+    recording.start()
+    recording.put(seen[::-1])
+    wait_for(lambda: recording.status.messages == 2)
+    dropped = recording.put(targets)
+    assert 0 < dropped < 400
+    wait_for(lambda: recording.status.dropped == dropped)
+    recording.put([item(target(400))._replace(number=402)])
+    recording.close()
+    counts = json.loads((bag(tmp_path) / "counts.json").read_text())["topics"]["/robot/target"]
+    assert (counts["sent"], counts["received"], counts["dropped"]) == (402, 402, dropped)
+    assert counts["written"] == 402 - dropped and recording.status.lost == 0

@@ -11,6 +11,7 @@ OURS = {"tmrl_ros", "tmrl_msgs", "tmrl_msgs_tf2"}
 # Imported name -> rosdep key. A ROS package is its own key.
 APT = {
     "aiohttp": "python3-aiohttp",
+    "h5py": "python3-h5py",
     "jinja2": "python3-jinja2",
     "matplotlib": "python3-matplotlib",
     "numpy": "python3-numpy",
@@ -25,7 +26,9 @@ APT = {
 # Imported name -> distribution, where the names differ.
 PYPI = {"jinja2": "Jinja2", "PIL": "pillow", "yaml": "PyYAML", "backports": "backports.zstd"}
 # Without an apt package that is new enough: docs/install.md has pip install them.
-PIP_ONLY = {"fpsample", "mcap", "mujoco", "pydantic", "rosbags", "safetensors", "torch"}
+PIP_ONLY = {
+    *("av", "fpsample", "mcap", "mujoco", "pyarrow", "pydantic", "rosbags", "safetensors", "torch")
+}
 ALONG = {"zstandard", "backports"}  # mcap and rosbags bring these along
 TEST_ONLY = {"mcap_ros2", "websockets"}  # used by tests, where ROS machines need no more
 NO_WHEEL = {"launch", "launch_ros"}  # on ROS machines only

@@ -55,7 +55,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line; overrides may stand before, between and after options."""
     parser = _parser()
     words = list(sys.argv[1:] if argv is None else argv)
-    if words and words[0] in WITH_TORCH:  # parsed by themselves, in a process with torch
+    if words and words[0] in (*WITH_TORCH, "bag"):  # they parse by themselves
         return argparse.Namespace(command=words[0], arguments=words[1:])
     args, rest = parser.parse_known_args(words)
     unknown = [word for word in rest if word.startswith("-") or not hasattr(args, "overrides")]
@@ -119,6 +119,8 @@ def _parser() -> argparse.ArgumentParser:
     doctor = _with_overrides(commands.add_parser("doctor", help=text, description=text))
     doctor.add_argument("--json", action="store_true", help="print JSON")
     doctor.add_argument("--no-graph", action="store_true", help="start nothing; no live checks")
+    text = "look at recorded sessions, export, import and repair them"
+    commands.add_parser("bag", help=text, add_help=False)
     text = "print the resolved configuration"
     _with_overrides(commands.add_parser("config", help=text, description=text))
     text = 'print the DDS environment, for eval "$(tmrl env)" in another shell'
@@ -186,6 +188,10 @@ def _dispatch(args: argparse.Namespace) -> int:
         from tmrl_ros.cli.doctor import doctor
 
         return doctor(args.overrides, as_json=args.json, graph=not args.no_graph)
+    if args.command == "bag":
+        from tmrl_ros.cli.bag import bag
+
+        return bag(args.arguments)
     if args.command == "report":
         from tmrl_ros.cli.offline import report
 

@@ -30,6 +30,7 @@ CHECKPOINTS = "checkpoints"
 RESUME_MAY_CHANGE = (
     "session.train_episodes",
     "session.max_robot_minutes",
+    "session.operator",
     "session.domain_id",
     "session.fallback_window",
     "session.fallback_every",

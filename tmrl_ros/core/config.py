@@ -243,7 +243,20 @@ class RecorderConfig(Section):
     enabled: bool = True
     cameras: Literal["all", "none"] = "all"
     compression: Literal["zstd", "none"] = "zstd"
+    jpeg_quality: int = Field(
+        0, ge=0, le=100, description="of colour images in bags; 0 = as they came, without loss"
+    )
     min_free_mb: float = Field(500.0, ge=0, description="below this no episode starts")
+    warn_free_mb: float = Field(5000.0, ge=0, description="below this the operator is warned")
+    split_mb: float = Field(
+        2000.0, ge=0, description="a larger bag goes on in another file; 0 = never"
+    )
+    stop_buffer_s: float = Field(
+        10.0, ge=0, le=300, description="before a software stop that its own bag holds; 0 = no bag"
+    )
+    stop_buffer_mb: float = Field(
+        256.0, gt=0, description="of messages kept in memory for it; the oldest go first"
+    )
 
 
 class SessionConfig(Section):
@@ -253,6 +266,7 @@ class SessionConfig(Section):
     seed: int = Field(0, ge=0, lt=2**31)
     evaluation_episodes: int = Field(100, ge=0)
     train_episodes: int = Field(200, ge=0)
+    operator: str = Field("", max_length=64, description="who stands beside the arm; in every bag")
     max_robot_minutes: float = Field(55.0, gt=0, description="of training, resets included")
     stop_window: int = Field(0, ge=0, description="0 = never stop early")
     stop_success_rate: float = Field(1.0, gt=0, le=1)

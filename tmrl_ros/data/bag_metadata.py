@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -50,6 +50,16 @@ def offered_qos(*, reliable: bool, latched: bool, depth: int) -> Qos:
     )
 
 
+@dataclass(frozen=True)
+class FilePart:
+    """One MCAP file of a bag: its name, when its messages were received, and how many there are."""
+
+    name: str
+    start_ns: int
+    end_ns: int
+    count: int
+
+
 @cache
 def qos_text(qos: Qos | None) -> str:
     """YAML of a topic's offered QoS, as the MCAP channel carries it."""
@@ -57,31 +67,24 @@ def qos_text(qos: Qos | None) -> str:
 
 
 def bag_information(
-    file_name: str,
-    topics: list[TopicEntry],
+    files: Sequence[FilePart],
+    topics: Sequence[TopicEntry],
     *,
-    start_ns: int,
-    end_ns: int,
     custom: Mapping[str, str],
 ) -> dict[str, Any]:
-    """What stands under `rosbag2_bagfile_information`, for a bag of one MCAP file.
+    """What stands under `rosbag2_bagfile_information`.
 
     Args:
-        file_name: Name of the MCAP file.
+        files: The bag's MCAP files, at least one, in order.
         topics: Topics in order of appearance.
-        start_ns: When the first message was received, ns since the epoch.
-        end_ns: When the last one was.
         custom: `custom_data`.
     """
-    span = {
-        "duration": {"nanoseconds": max(0, end_ns - start_ns)},
-        "starting_time": {"nanoseconds_since_epoch": start_ns},
-        "message_count": sum(topic.count for topic in topics),
-    }
+    held = [part for part in files if part.count] or list(files[:1])
+    start_ns, end_ns = min(part.start_ns for part in held), max(part.end_ns for part in held)
     return {
         "version": VERSION,
         "storage_identifier": "mcap",
-        **span,
+        **_span(start_ns, end_ns, sum(topic.count for topic in topics)),
         "topics_with_message_count": [
             {
                 "topic_metadata": {
@@ -97,10 +100,20 @@ def bag_information(
         ],
         "compression_format": "",
         "compression_mode": "",
-        "relative_file_paths": [file_name],
-        "files": [{"path": file_name, **span}],
+        "relative_file_paths": [part.name for part in files],
+        "files": [
+            {"path": part.name, **_span(part.start_ns, part.end_ns, part.count)} for part in files
+        ],
         "custom_data": dict(custom) or None,
         "ros_distro": "jazzy",
+    }
+
+
+def _span(start_ns: int, end_ns: int, count: int) -> dict[str, Any]:
+    return {
+        "duration": {"nanoseconds": max(0, end_ns - start_ns)},
+        "starting_time": {"nanoseconds_since_epoch": start_ns},
+        "message_count": count,
     }
 
 

@@ -76,6 +76,22 @@ def bag_folders(session: Path) -> list[Path]:
     return sorted(found, key=lambda item: (_started_ns(item), item.name))
 
 
+def recorded_folders(session: Path) -> list[Path]:
+    """Every folder below a session's bags, oldest first, also those moved aside or damaged.
+
+    Unlike `bag_folders` it leaves nothing out: for whoever accounts for all that was recorded.
+    """
+    folder = session / "episodes" if (session / "episodes").is_dir() else session
+    if not folder.is_dir():
+        return []
+    found = [item for item in folder.iterdir() if item.is_dir() and _is_bag(item)]
+    return sorted(found, key=lambda item: (_started_ns(item), item.name))
+
+
+def _is_bag(folder: Path) -> bool:
+    return (folder / ABOUT_FILE).exists() or any(folder.glob("*.mcap"))
+
+
 def is_aside(name: str) -> bool:
     """Whether a folder of this name was moved aside (a repeated episode, an empty bag)."""
     return ".aborted-" in name or ".empty-" in name

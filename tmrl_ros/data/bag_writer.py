@@ -1,8 +1,8 @@
 """Write one episode into one MCAP bag in rosbag2 layout, from raw serialised messages.
 
-`<folder>/metadata.yaml` (rosbag2 version 9, Jazzy), `<folder>/<name>_0.mcap` (message definitions,
-RIHS01 type hashes, zstd chunks) and `<folder>/episode.json` (what the bag is about, written first
-so that a bag whose recorder was killed still tells).
+`<folder>/metadata.yaml` (rosbag2 version 9, Jazzy), `<folder>/<name>_0.mcap`, `_1` and so on where
+it is split (message definitions, RIHS01 type hashes, zstd chunks), and `<folder>/episode.json`
+(what the bag is about, written first so that a bag whose recorder was killed still tells).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from backports import zstd
 from rosbags.interfaces import (
@@ -25,7 +25,14 @@ from rosbags.interfaces import (
 from rosbags.rosbag2 import CompressionMode
 from rosbags.rosbag2.storage_mcap import McapWriter
 
-from tmrl_ros.data.bag_metadata import VERSION, TopicEntry, bag_information, qos_text, to_yaml
+from tmrl_ros.data.bag_metadata import (
+    VERSION,
+    FilePart,
+    TopicEntry,
+    bag_information,
+    qos_text,
+    to_yaml,
+)
 from tmrl_ros.data.definitions import Definition, definition
 from tmrl_ros.data.episodes_log import write_bytes_atomic, write_json_atomic
 
@@ -61,6 +68,8 @@ class BagWriter:
         compress: zstd-compressed chunks (still indexed, read by every MCAP tool) rather than plain
             ones.
         name: Stem of the MCAP file, the folder's name by default.
+        split_bytes: A file that has grown so large is closed with its index, and another one goes
+            on; 0 = never.
     """
 
     def __init__(
@@ -70,16 +79,19 @@ class BagWriter:
         custom: Mapping[str, str],
         compress: bool = True,
         name: str | None = None,
+        split_bytes: float = 0.0,
     ) -> None:
         self.folder = folder
-        self.file = folder / f"{name or folder.name}_0.mcap"
+        self._stem = name or folder.name
+        self._split_bytes = split_bytes
+        self._parts: list[FilePart] = []
+        self.file = folder / f"{self._stem}_0.mcap"
         self.custom = dict(custom)
         self.counts: Counter[str] = Counter()
         self.bytes_in = 0
         self._connections: dict[str, Connection] = {}
         self._types: set[str] = set()
-        self._start_ns: int | None = None
-        self._end_ns = 0
+        self._compress = compress
         folder.mkdir(parents=True)
         self._storage: _Storage | None = _Storage(self.file, compress=compress)
         try:
@@ -115,14 +127,14 @@ class BagWriter:
         """
         if self._storage is None:
             raise ValueError(f"Bag {self.folder} is closed.")
+        if self._split_bytes and self._storage.size >= self._split_bytes:
+            self._next_file()
         connection = self._connections.get(topic)
         if connection is None:
             connection = self._connect(self._storage, topic, type_name, qos, known)
         self._storage.write(connection, stamp_ns, data)
         self.counts[topic] += 1
         self.bytes_in += len(data)
-        self._start_ns = stamp_ns if self._start_ns is None else min(self._start_ns, stamp_ns)
-        self._end_ns = max(self._end_ns, stamp_ns)
 
     def flush(self) -> None:
         """Close the chunk being filled, so that a kill loses nothing written so far.
@@ -145,16 +157,7 @@ class BagWriter:
         if self._storage is None:
             return
         self.custom.update(extra or {})
-        information = bag_information(
-            self.file.name,
-            [
-                TopicEntry(item.topic, item.msgtype, item.digest, _qos_of(item), self.counts[name])
-                for name, item in self._connections.items()
-            ],
-            start_ns=self._start_ns or 0,
-            end_ns=self._end_ns,
-            custom=self.custom,
-        )
+        information = self._information()
         text = to_yaml({"rosbag2_bagfile_information": information})
         try:
             self._storage.close(VERSION, to_yaml(information).strip())
@@ -170,6 +173,41 @@ class BagWriter:
         if storage is not None:
             with suppress(OSError):  # what is still buffered may be refused again
                 storage.abort()
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files of the bag on the disk."""
+        names = [*(part.name for part in self._parts), self.file.name]
+        files = [self.folder / name for name in dict.fromkeys(names)]
+        return sum(file.stat().st_size for file in files if file.exists())
+
+    def _information(self) -> dict[str, Any]:
+        """The bag's metadata up to now."""
+        storage = self._storage
+        last = [] if storage is None else [storage.part(self.file.name)]
+        topics = [
+            TopicEntry(item.topic, item.msgtype, item.digest, _qos_of(item), self.counts[name])
+            for name, item in self._connections.items()
+        ]
+        return bag_information([*self._parts, *last], topics, custom=self.custom)
+
+    def _next_file(self) -> None:
+        """Close the file with its index and go on in another one, which knows the same topics."""
+        assert self._storage is not None
+        part = self._storage.part(self.file.name)
+        self._storage.close(VERSION, to_yaml(self._information()).strip())
+        self._parts.append(part)
+        self.file = self.folder / f"{self._stem}_{len(self._parts)}.mcap"
+        self._storage = _Storage(self.file, compress=self._compress)
+        self._types = set()
+        for connection in self._connections.values():
+            self._register(self._storage, connection)
+
+    def _register(self, storage: _Storage, connection: Connection) -> None:
+        if connection.msgtype not in self._types:
+            self._types.add(connection.msgtype)
+            storage.add_msgtype(connection)
+        storage.add_connection(connection, qos_text(_qos_of(connection)))
 
     def _connect(
         self,
@@ -190,10 +228,7 @@ class BagWriter:
             ext=ConnectionExtRosbag2("cdr", [qos] if qos else []),
             owner=self,
         )
-        if type_name not in self._types:
-            self._types.add(type_name)
-            storage.add_msgtype(connection)
-        storage.add_connection(connection, qos_text(qos))
+        self._register(storage, connection)
         self._connections[topic] = connection
         return connection
 
@@ -221,6 +256,17 @@ class _Storage(McapWriter):
         if compress:
             self.compressor = _compress
         self.bio.flush()
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file, as far as its chunks are closed."""
+        return int(self.bio.tell())
+
+    def part(self, name: str) -> FilePart:
+        """What the bag's metadata say of this file."""
+        count = sum(self.channel_stats.values())
+        start_ns = self.message_start_time if count else 0
+        return FilePart(name, start_ns, self.message_end_time, count)
 
     def close_chunk(self) -> None:
         super().close_chunk()

@@ -6,11 +6,13 @@ A message may be a live one or come from a bag, by the bag's own definitions
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image as PilImage
 
 from tmrl_ros.core.types import (
     NANOSECONDS,
@@ -247,12 +249,27 @@ def image(msg: Any) -> NDArray[np.generic]:
     return pixels if channels > 1 else pixels[..., 0]
 
 
+def is_color_topic(topic: str) -> bool:
+    """Whether a topic holds a camera's colour images, raw or as JPEG."""
+    return topic.removesuffix("/compressed").endswith("/color/image_raw")
+
+
+def camera_of(topic: str) -> str:
+    """Name of the camera whose colour images a topic holds."""
+    return topic.partition("/color/")[0].rpartition("/")[2]
+
+
 def rgb_image(msg: Any) -> NDArray[np.uint8]:
-    """Pixels of an rgb8 image, (height, width, 3) uint8, a copy.
+    """Pixels of an rgb8 image or of a JPEG, (height, width, 3) uint8, a copy.
 
     Raises:
         ValueError: Another encoding, or data of the wrong length.
     """
+    if hasattr(msg, "format"):
+        try:
+            return np.array(PilImage.open(io.BytesIO(bytes(msg.data))).convert("RGB"))
+        except OSError as error:
+            raise ValueError(f"compressed image {msg.format!r} cannot be read: {error}") from None
     if msg.encoding != "rgb8":
         raise ValueError(f"image {msg.width}x{msg.height} {msg.encoding!r} is not an rgb8 image")
     return image(msg).astype(np.uint8)

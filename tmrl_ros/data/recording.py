@@ -15,8 +15,10 @@ from pathlib import Path
 
 from tmrl_ros.data.bag_reader import is_aside
 from tmrl_ros.data.items import Item
+from tmrl_ros.data.pictures import JpegPictures
 from tmrl_ros.data.repair import is_intact, repair_bag
 from tmrl_ros.data.session_bags import SessionBags
+from tmrl_ros.data.stop_buffer import StopBuffer
 
 MAX_QUEUE_BYTES = 256 * 2**20
 LINGER_S = 2.0
@@ -50,6 +52,11 @@ class Recording:
         custom: What every bag of the session is about (session, hashes, versions).
         compress: zstd or plain chunks.
         min_free_bytes: With less free disk no episode may start.
+        warn_free_bytes: With less free disk the operator is warned.
+        split_bytes: Size above which a bag goes on in another file; 0 = never.
+        stop_buffer_s: How far back the bag of a software stop reaches; 0 = no such bags.
+        stop_buffer_bytes: Of messages that are kept in memory for it.
+        jpeg_quality: Of colour images; 0 = as they came.
         log: Where sentences for the operator go.
         max_queue_bytes: What may wait for the disk; more is dropped, counted and reported.
         linger_s: How long a bag stays open for late messages once its episode is over.
@@ -62,6 +69,11 @@ class Recording:
         custom: Mapping[str, str],
         compress: bool = True,
         min_free_bytes: float = 0.0,
+        warn_free_bytes: float = 0.0,
+        split_bytes: float = 0.0,
+        stop_buffer_s: float = 0.0,
+        stop_buffer_bytes: float = 256e6,
+        jpeg_quality: int = 0,
         log: logging.Logger | None = None,
         max_queue_bytes: int = MAX_QUEUE_BYTES,
         linger_s: float = LINGER_S,
@@ -70,6 +82,9 @@ class Recording:
         self._session = session
         self._folder = session / "episodes"
         self._min_free_bytes = min_free_bytes
+        self._warn_free_bytes = warn_free_bytes
+        self._warned = False
+        self._pictures = JpegPictures(jpeg_quality) if jpeg_quality else None
         self._log = log or logging.getLogger("recorder")
         self._max_queue_bytes = max_queue_bytes
         self._bags = SessionBags(
@@ -77,6 +92,16 @@ class Recording:
             custom=custom,
             compress=compress,
             linger_s=linger_s,
+            on_fault=self._on_fault,
+            log=self._log,
+            split_bytes=split_bytes,
+        )
+        self._stops = StopBuffer(
+            session,
+            custom=custom,
+            before_s=stop_buffer_s,
+            max_bytes=stop_buffer_bytes,
+            compress=compress,
             on_fault=self._on_fault,
             log=self._log,
         )
@@ -152,6 +177,7 @@ class Recording:
                 self._count_overflow(overflow)
                 now = time.monotonic()
                 self._bags.keep_house(now)
+                self._stops.keep_house()
                 if now >= self._check_at:
                     self._look_at_disk(now)
                 self._report()
@@ -159,11 +185,15 @@ class Recording:
                     return
         finally:
             self._bags.close()
+            self._stops.close()
             self._report()
 
     def _take(self, item: Item) -> None:
         try:
+            if self._pictures is not None:
+                item = self._pictures.take(item)
             self._bags.take(item)
+            self._stops.take(item)
         except Exception:  # one message that cannot be understood must not end the recording
             self._bags.count_dropped(Counter({item.topic.name: 1}))
             self._log.exception(f"A message of {item.topic.name} cannot be recorded")
@@ -171,11 +201,15 @@ class Recording:
     def _count_overflow(self, overflow: Counter[str]) -> None:
         if not overflow:
             return
-        self._bags.count_dropped(overflow)
+        if self._pictures is not None:
+            named = {self._pictures.name(topic): count for topic, count in overflow.items()}
+            overflow = Counter(named)
+        self._bags.count_overflow(overflow)
         self._log.error(
-            f"The disk is too slow: {overflow.total()} messages are not recorded because "
-            f"{self._max_queue_bytes / 1e6:.0f} MB wait for it already ({dict(overflow)}). Use a "
-            "faster disk or record no cameras (recorder.cameras=none)."
+            f"The recorder cannot keep up: {overflow.total()} messages are not recorded because "
+            f"{self._max_queue_bytes / 1e6:.0f} MB wait for the disk already ({dict(overflow)}). "
+            "Use a faster disk, leave the recorder more processor time, or record no cameras "
+            "(recorder.cameras=none)."
         )
 
     def _look_at_disk(self, now: float) -> None:
@@ -185,10 +219,22 @@ class Recording:
             self._free_bytes = float(shutil.disk_usage(self._session).free)
         except OSError:
             self._free_bytes = 0.0
+        self._warn()
         room = self._free_bytes >= self._min_free_bytes
         if self._fault and self._fault_is_full_disk and room and self._probe():
             self._log.info("There is room on the disk again: recording goes on.")
             self._fault = ""
+
+    def _warn(self) -> None:
+        """Say once that the disk fills up, and again when it had room in between."""
+        low = self._free_bytes < self._warn_free_bytes
+        if low and not self._warned:
+            self._log.warning(
+                f"{self._free_bytes / 1e6:.0f} MB are free for {self._session}, less than "
+                f"recorder.warn_free_mb={self._warn_free_bytes / 1e6:.0f}; no episode will start "
+                f"below recorder.min_free_mb={self._min_free_bytes / 1e6:.0f}."
+            )
+        self._warned = low
 
     def _probe(self) -> bool:
         file = self._session / ".recorder-probe"

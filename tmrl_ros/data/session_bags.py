@@ -26,6 +26,11 @@ from tmrl_ros.data.transitions import by_person
 
 COUNTS_FILE = "counts.json"
 FLUSH_S = 0.5
+MADE_BY = {
+    "tmrl_msgs/msg/ActionChunk": {"bundle_hash": "bundle_hash"},
+    "tmrl_msgs/msg/RewardEstimate": {"reward_model": "model", "reward_hash": "model_hash"},
+}
+"""By type of message: names in the bag's metadata, and the fields that they are taken from."""
 
 
 @dataclass
@@ -42,6 +47,7 @@ class OpenBag:
     failure: str = ""
     close_at: float | None = None
     ended: Episode | None = None
+    made_by: dict[str, str] = field(default_factory=dict)
 
 
 class SessionBags:
@@ -52,6 +58,7 @@ class SessionBags:
         custom: What every bag of the session is about.
         compress: zstd or plain chunks.
         linger_s: How long a bag stays open for late messages once its episode is over.
+        split_bytes: Size above which a bag goes on in another file; 0 = never.
         on_fault: Told about what the file system refused, with a sentence's beginning.
         log: Where sentences for the operator go.
     """
@@ -65,14 +72,18 @@ class SessionBags:
         linger_s: float,
         on_fault: Callable[[OSError, str], None],
         log: logging.Logger,
+        split_bytes: float = 0.0,
     ) -> None:
         self.open: dict[str, OpenBag] = {}
         self.current: OpenBag | None = None
         self.dropped = 0
-        self.lost = 0
+        self._gaps_seen = 0
+        self._gaps_known = 0
+        self._numbered: set[str] = set()
         self._folder = folder
         self._custom = dict(custom)
         self._compress = compress
+        self._split_bytes = split_bytes
         self._linger_s = linger_s
         self._on_fault = on_fault
         self._log = log
@@ -91,10 +102,14 @@ class SessionBags:
         name = episode_of(topic.type_name, item.data)
         bag = self.open.get(name or "", self.current)
         gap = self._gaps.take(item)
-        self.lost += gap
+        self._gaps_seen += gap
+        if item.number and topic.numbered:
+            self._numbered.add(topic.name)
         if bag is not None:
             bag.lost[topic.name] += gap
             self._write(bag, item)
+            if name == bag.episode_id:
+                _note(bag, item)
         elif name or self._refused:  # part of an episode that has no bag
             self.dropped += 1
 
@@ -104,6 +119,22 @@ class SessionBags:
         if self.current is not None:
             self.current.received.update(dropped)
             self.current.dropped.update(dropped)
+
+    def count_overflow(self, dropped: Counter[str]) -> None:
+        """Note messages that the recorder had no room for.
+
+        Their numbers are missed as well, sooner or later; they are not lost on the way, too.
+        """
+        self.count_dropped(dropped)
+        missed = Counter({name: n for name, n in dropped.items() if name in self._numbered})
+        self._gaps_known += missed.total()
+        if self.current is not None:
+            self.current.lost.subtract(missed)
+
+    @property
+    def lost(self) -> int:
+        """Messages that were lost on the way to the recorder."""
+        return max(0, self._gaps_seen - self._gaps_known)
 
     def keep_house(self, now: float) -> None:
         """Close the bags that are due and hand what was written to the system."""
@@ -167,7 +198,12 @@ class SessionBags:
                 self._log.warning(
                     f"{event.episode_id} is repeated; its old bag is now {aside.name}."
                 )
-            writer = BagWriter(folder, custom=self._about(event, item), compress=self._compress)
+            writer = BagWriter(
+                folder,
+                custom=self._about(event, item),
+                compress=self._compress,
+                split_bytes=self._split_bytes,
+            )
         except OSError as error:
             self._refused = True
             self._on_fault(error, f"Bag {folder} cannot be opened")
@@ -224,7 +260,8 @@ class SessionBags:
         if self.current is bag:
             self.current = None
         writer, ended = bag.writer, bag.ended
-        extra = {"dropped": str(bag.dropped.total()), "lost": str(bag.lost.total())}
+        extra = {"dropped": str(bag.dropped.total()), "lost": str((+bag.lost).total())}
+        extra |= bag.made_by
         if ended is not None:
             extra |= {"outcome": ended.outcome.name.lower(), "labelled_by": ended.labelled_by}
         if not bag.failure:
@@ -236,21 +273,34 @@ class SessionBags:
             write_json_atomic(writer.folder / COUNTS_FILE, _counts(bag), durable=False)
         self._log.info(
             f"{bag.episode_id}: {writer.counts.total()} messages, "
-            f"{_size(writer.file) / 1e6:.1f} MB (of {writer.bytes_in / 1e6:.1f} MB), "
+            f"{writer.size / 1e6:.1f} MB (of {writer.bytes_in / 1e6:.1f} MB), "
             f"{extra['dropped']} dropped, {extra['lost']} lost on the way"
         )
 
 
+def _note(bag: OpenBag, item: Item) -> None:
+    """Keep which policy and which reward model an episode was made with, as its messages say."""
+    kind = item.topic.type_name
+    if kind not in MADE_BY or MADE_BY[kind].keys() <= bag.made_by.keys():
+        return
+    with suppress(ValueError):  # it is recorded all the same
+        message = deserialise(item.data, kind, definition(kind).text)
+        said = {name: str(getattr(message, name)) for name in MADE_BY[kind].values()}
+        if any(said.values()):  # motions of a reset come from no bundle
+            bag.made_by |= {key: said[name] for key, name in MADE_BY[kind].items()}
+
+
 def _counts(bag: OpenBag) -> dict[str, object]:
-    names = sorted(bag.received | bag.lost)
+    lost = +bag.lost
+    names = sorted(bag.received | lost)
     return {
         "episode_id": bag.episode_id,
         "failure": bag.failure,
-        "file_bytes": _size(bag.writer.file),
+        "file_bytes": bag.writer.size,
         "message_bytes": bag.writer.bytes_in,
         "topics": {
             name: {
-                "sent": bag.received[name] + bag.lost[name],
+                "sent": bag.received[name] + lost[name],
                 "received": bag.received[name],
                 "written": bag.writer.counts[name],
                 "dropped": bag.dropped[name],
@@ -258,7 +308,3 @@ def _counts(bag: OpenBag) -> dict[str, object]:
             for name in names
         },
     }
-
-
-def _size(file: Path) -> int:
-    return file.stat().st_size if file.exists() else 0

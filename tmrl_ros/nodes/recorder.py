@@ -14,6 +14,7 @@ import threading
 import time
 from dataclasses import asdict, replace
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 from std_msgs.msg import String
 
@@ -26,6 +27,7 @@ from tmrl_ros.data.recording import RecorderStatus, Recording
 from tmrl_ros.nodes.common import LATCHED, ConfiguredNode, run_node
 from tmrl_ros.nodes.polling import NeverExecuted
 from tmrl_ros.nodes.taps import Tap
+from tmrl_ros.session.origin import git_commit
 
 POLL_S = 0.02
 STATUS_S = 1.0
@@ -56,6 +58,11 @@ class Recorder(ConfiguredNode):
                 custom=_about(self.config, self.get_namespace()),
                 compress=self.config.recorder.compression == "zstd",
                 min_free_bytes=self.config.recorder.min_free_mb * 1e6,
+                warn_free_bytes=self.config.recorder.warn_free_mb * 1e6,
+                split_bytes=self.config.recorder.split_mb * 1e6,
+                stop_buffer_s=self.config.recorder.stop_buffer_s,
+                stop_buffer_bytes=self.config.recorder.stop_buffer_mb * 1e6,
+                jpeg_quality=self.config.recorder.jpeg_quality,
                 log=_logger(self),
             )
             self._recording.start()
@@ -165,7 +172,10 @@ def _about(config: Config, namespace: str) -> dict[str, str]:
         "session_seed": str(config.session.seed),
         "config_hash": config_hash(config),
         "robot": f"{config.robot.kind} {config.robot.model}",
+        "reward": config.reward.backend,
+        "operator": config.session.operator,
         "namespace": namespace,
+        "git_commit": git_commit(Path(__file__).parent) or "unknown",
         "tmrl_ros": _version("tmrl_ros"),
         "tmrl_msgs": _version("ros-tmrl-msgs"),
         "rosbags": _version("rosbags"),

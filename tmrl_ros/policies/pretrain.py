@@ -16,6 +16,7 @@ from tmrl_ros.core.errors import ConfigurationError, OperatorError
 from tmrl_ros.core.load import load_config
 from tmrl_ros.core.types import Float32Array, FloatArray
 from tmrl_ros.data.dataset import Demonstration, camera_intrinsics, load_demonstrations
+from tmrl_ros.exchange.load import is_foreign, load_foreign
 from tmrl_ros.policies.bundle import (
     ActionSpec,
     ContextSmoothing,
@@ -38,20 +39,27 @@ from tmrl_ros.policies.training import TrainingSettings, train_flow
 
 
 def pretrain(config: Config, folder: Path, out: Path, settings: TrainingSettings) -> PolicySpec:
-    """Train a bundle for `config.task` from the bags below `folder` and write it to `out`.
+    """Train a bundle for `config.task` from what lies below `folder` and write it to `out`.
+
+    Bags, a LeRobot data set, or an HDF5 file in robomimic's layout.
 
     Raises:
         OperatorError: No usable demonstrations.
     """
     kind = config.task.pretraining.observation
-    sessions = sorted(path.parent for path in folder.glob("*/episodes")) or [folder]
-    demonstrations = [
-        item
-        for session in sessions
-        for item in load_demonstrations(session, pictures=kind != "objects")
-    ]
-    cameras = [camera.name for camera in config.cameras.cameras]
-    intrinsics = camera_intrinsics(sessions[0], cameras) if kind == "images" else {}
+    intrinsics: Mapping[str, FloatArray] = {}
+    if is_foreign(folder):
+        demonstrations = load_foreign(folder, config)
+    else:
+        sessions = sorted(path.parent for path in folder.glob("*/episodes")) or [folder]
+        demonstrations = [
+            item
+            for session in sessions
+            for item in load_demonstrations(session, pictures=kind != "objects")
+        ]
+        if kind == "images":
+            cameras = [camera.name for camera in config.cameras.cameras]
+            intrinsics = camera_intrinsics(sessions[0], cameras)
     try:
         return pretrain_on(demonstrations, config, out, settings, intrinsics)
     except ValueError as error:
@@ -183,7 +191,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="tmrl pretrain", description=__doc__)
     parser.add_argument("overrides", nargs="*", metavar="section.key=value")
     parser.add_argument(
-        "--demonstrations", type=Path, help="default: sessions/demonstrations/<task>"
+        "--demonstrations",
+        type=Path,
+        help="bags, LeRobot data set or robomimic file; default: sessions/demonstrations/<task>",
     )
     parser.add_argument(
         "--out", type=Path, help="bundle folder; default: task.bundle, or <task.bundle>_points"

@@ -24,6 +24,7 @@ from tmrl_ros.core.types import (
 from tmrl_ros.data import decode
 from tmrl_ros.data.bag_stream import BagStream, is_topic
 from tmrl_ros.data.decode import RecordedObservation
+from tmrl_ros.data.pictures import SUFFIX
 from tmrl_ros.perception.perceiver import Perceiver, Percept
 from tmrl_ros.perception.synchroniser import Missing, Synchroniser
 
@@ -115,6 +116,7 @@ class _Tape:
         for camera in cameras:
             self._readers |= {
                 topics.color(camera): partial(self._on_image, camera, False),
+                topics.color(camera) + SUFFIX: partial(self._on_jpeg, camera),
                 topics.depth(camera): partial(self._on_image, camera, True),
                 topics.camera_info(camera): partial(self._on_info, camera),
             }
@@ -158,6 +160,10 @@ class _Tape:
 
     def _on_image(self, camera: str, is_depth: bool, msg: Any) -> None:
         image = _Image(camera, is_depth, decode.image(msg))
+        self._events.append((decode.to_ns(msg.header.stamp), SECOND, image))
+
+    def _on_jpeg(self, camera: str, msg: Any) -> None:
+        image = _Image(camera, False, decode.rgb_image(msg))
         self._events.append((decode.to_ns(msg.header.stamp), SECOND, image))
 
     def _on_info(self, camera: str, msg: Any) -> None:

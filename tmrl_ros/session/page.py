@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
-from tmrl_ros.core.config import Config
 from tmrl_ros.session.probe import in_words as size_in_words
 from tmrl_ros.session.problem import in_words
 
@@ -33,6 +33,8 @@ table { border-collapse: collapse; }
 td { padding: .15rem 1.2rem .15rem 0; vertical-align: top; }
 td:first-child { color: #5c636e; } td:last-child { overflow-wrap: anywhere; }
 img { display: block; width: 100%; height: auto; margin: 1.6rem 0; }
+figure { margin: 1.6rem 0; } figure img { margin: .3rem 0; } figcaption { margin-top: 2rem; }
+figcaption b { display: block; }
 .note { border-left: 4px solid #c92a2a; padding: .4rem 1rem; background: #fdf3f2; }
 pre { background: #f2f4f7; padding: .8rem; white-space: pre-wrap; overflow-wrap: anywhere; }
 @media print { img, tr { break-inside: avoid; } }
@@ -49,7 +51,7 @@ pre { background: #f2f4f7; padding: .8rem; white-space: pre-wrap; overflow-wrap:
 Each learned from everything that was recorded before it.</p>
 {% endif %}
 <div class="big">
-{% for rate, when in ((r.success_before, "before"), (r.success_after, "after")) %}
+{% for rate, when in rates %}
 <div>{% if rate.n %}<b>{{ percent(rate) }}</b>{% else %}<b class="none">not measured</b>
 {%- endif %}success {{ when }}<small>{{ interval(rate) }}</small></div>
 {% endfor %}
@@ -82,9 +84,40 @@ Of {{ r.evaluation.checked }} episodes the reward ({{ r.evaluation.said_by }}) c
 {{ r.evaluation.false_successes }} a success that were none, and missed
 {{ r.evaluation.missed_successes }}.</p>
 {% endif %}
-{% for title, image in images.items() %}
-<img alt="{{ title }}" src="data:image/png;base64,{{ image }}">
+{% if r.skipped %}
+<h2>Bags that are damaged</h2>
+<table>
+{% for item in r.skipped %}<tr><td>{{ item.bag }}</td>
+<td>{{ item.why }}{% if item.left_out %}: left out{% endif %}</td></tr>
+{% endfor %}</table>
+{% endif %}
+{% for item in pictures %}
+{% if item.text or item.data %}
+<figure><figcaption>{% if item.headline %}<b>{{ item.headline }}</b>{% endif %}{{ item.text }}
+{% for file in item.data %}<a href="{{ file }}">{{ file.split(".")[-1] }}</a>
+{% endfor %}</figcaption>
+<img alt="{{ item.title }}" src="data:image/png;base64,{{ item.image }}"></figure>
+{% else %}
+<img alt="{{ item.title }}" src="data:image/png;base64,{{ item.image }}">
+{% endif %}
 {% endfor %}
+{% if r.stops %}
+<h2>Software stops</h2>
+<table>
+{% for item in r.stops %}<tr><td>{{ item.episode_id }}</td>
+<td>{{ item.code }}{% if item.message %}: {{ item.message }}{% endif %}
+{%- if item.value %} ({{ item.value }}){% endif %}</td></tr>
+{% endfor %}</table>
+{% if r.stops_more %}<p class="quiet">{{ r.stops_more }} more are in its files.</p>{% endif %}
+{% endif %}
+{% if r.labels %}
+<h2>Who said how episodes ended</h2>
+<table>
+{% for by, outcomes in r.labels.items() %}<tr><td>{{ by }}</td>
+<td>{% for name, count in outcomes.items() %}{{ count }} {{ name }}
+{%- if not loop.last %}, {% endif %}{% endfor %}</td></tr>
+{% endfor %}</table>
+{% endif %}
 <h2>Figures</h2>
 <table>
 <tr><td>targets slowed down or pulled in</td><td>{{ share(r.clip_rate) }}</td></tr>
@@ -131,10 +164,16 @@ Of {{ r.evaluation.checked }} episodes the reward ({{ r.evaluation.said_by }}) c
 <td>{{ in_words(item.reason, item.labelled_by) }}</td></tr>
 {% endfor %}</table>
 {% endif %}
+{% if r.command %}
 <h2>To repeat this</h2>
 <pre>{{ r.command }}</pre>
+{% else %}
+<h2>Where this comes from</h2>
+{% endif %}
 <table>
-<tr><td>configuration</td><td>{{ r.config_hash }} (config.yaml beside this file)</td></tr>
+<tr><td>configuration</td><td>{{ r.config_hash or "unknown" }}
+{%- if r.command %} (config.yaml beside this file){% endif %}</td></tr>
+{% if r.operator %}<tr><td>operator</td><td>{{ r.operator }}</td></tr>{% endif %}
 <tr><td>policy bundle</td><td>{{ r.bundle_hash or "unknown" }}</td></tr>
 {% for name, value in r.versions.items() %}
 <tr><td>{{ name.replace("_", " ") }}</td><td>{{ value or "not known" }}</td></tr>{% endfor %}
@@ -144,20 +183,41 @@ Of {{ r.evaluation.checked }} episodes the reward ({{ r.evaluation.said_by }}) c
 """
 
 
-def render_page(report: Mapping[str, Any], config: Config, plots: Mapping[str, Path]) -> str:
-    """The report as one HTML page.
+@dataclass(frozen=True)
+class Picture:
+    """A plot on the page: its PNG file, what it shows, and links to what it was drawn from.
+
+    `headline` stands above it, where the plot has no title of its own.
+    """
+
+    title: str
+    path: Path
+    text: str = ""
+    headline: str = ""
+    data: tuple[str, ...] = ()
+
+    @property
+    def image(self) -> str:
+        """The file in base64."""
+        return base64.b64encode(self.path.read_bytes()).decode()
+
+
+def render_page(report: Mapping[str, Any], prompt: str, pictures: Sequence[Picture]) -> str:
+    """A report as one HTML page.
 
     Args:
         report: What `report.json` holds.
-        config: Configuration of the session.
-        plots: PNG files by title; they are put into the page.
+        prompt: What the policy was told to do.
+        pictures: Plots; they are put into the page.
     """
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    images = {title: base64.b64encode(path.read_bytes()).decode() for title, path in plots.items()}
+    usual = [(report["success_before"], "before"), (report["success_after"], "after")]
+    nothing = {"skipped": [], "stops": [], "stops_more": 0, "labels": {}, "operator": ""}
     return environment.from_string(PAGE).render(
-        r=report,
-        prompt=config.task.prompt.capitalize(),
-        images=images,
+        r={**nothing, **report},
+        rates=report.get("rates", usual),
+        prompt=prompt.capitalize(),
+        pictures=pictures,
         verdict=_verdict(report["success_before"], report["success_after"]),
         percent=_percent,
         interval=_interval,

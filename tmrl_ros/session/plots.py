@@ -33,8 +33,21 @@ STYLE: Any = {
 }
 
 
+PHASES = {
+    "train": "training episode",
+    "evaluate_before": "evaluation episode",
+    "evaluate_after": "evaluation episode",
+    "collect": "collected episode",
+    "other": "episode",
+}
+
+
 def draw_plots(
-    records: Sequence[EpisodeRecord], report: Mapping[str, Any], folder: Path
+    records: Sequence[EpisodeRecord],
+    report: Mapping[str, Any],
+    folder: Path,
+    *,
+    phase: str = "train",
 ) -> dict[str, Path]:
     """Draw what there is data for.
 
@@ -42,36 +55,39 @@ def draw_plots(
         records: Valid records of the session.
         report: Figures of the report.
         folder: Where the PNG files go; made if missing.
+        phase: Whose episodes the plots over episodes show.
 
     Returns:
         File of every plot drawn, by its title.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    training = of_phase(records, "train")
+    training = of_phase(records, phase)
     drawn: dict[str, Path] = {}
     with mpl.rc_context(STYLE):
         if report["success_before"]["n"] or report["success_after"]["n"]:
-            drawn["Success before and after"] = _save(
+            drawn["Success before and after"] = save_plot(
                 folder / "before_after.png", 3.6, lambda axes: _before_after(axes, report)
             )
         if training:
-            drawn["Success while training"] = _save(
+            title = "Success while training" if phase == "train" else "Success over the episodes"
+            drawn[title] = save_plot(
                 folder / "success.png", 3.6, lambda axes: _success(axes, training)
             )
-            drawn["Where the robot time went"] = _save(
+            drawn["Where the robot time went"] = save_plot(
                 folder / "robot_time.png", 3.0, lambda axes: _robot_time(axes, training)
             )
         if any(record.t_context for record in training):
-            drawn["How precise each decision was"] = _save(
+            drawn["How precise each decision was"] = save_plot(
                 folder / "t_context.png", 3.6, lambda axes: _t_context(axes, training)
             )
-        metrics = _metrics(training)
+        metrics = learner_series(training)
         if metrics:
             drawn["What the learner measured"] = _save_metrics(folder / "learner.png", metrics)
     return drawn
 
 
-def _save(path: Path, height_in: float, draw: Callable[[Axes], None]) -> Path:
+def save_plot(path: Path, height_in: float, draw: Callable[[Axes], None]) -> Path:
+    """Draw one pair of axes into a PNG file of that height."""
     figure = Figure(figsize=(WIDTH_IN, height_in), layout="constrained")
     FigureCanvasAgg(figure)
     draw(figure.subplots())
@@ -147,7 +163,8 @@ def _robot_time(axes: Axes, training: Sequence[EpisodeRecord]) -> None:
     axes.set_title("Where the robot time went")
 
 
-def _metrics(training: Sequence[EpisodeRecord]) -> dict[str, list[tuple[int, float]]]:
+def learner_series(training: Sequence[EpisodeRecord]) -> dict[str, list[tuple[int, float]]]:
+    """What the learner measured and what changed, by name: number of the episode and value."""
     known = ("transitions", "updates_done", "updates_owed", "updates_per_second")
     series: dict[str, list[tuple[int, float]]] = {}
     for record in training:
@@ -175,7 +192,7 @@ def _save_metrics(path: Path, metrics: Mapping[str, Sequence[tuple[int, float]]]
         axes.set_title(name.replace("_", " "), fontsize=11)
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     for axes in grid[-1]:
-        axes.set_xlabel("training episode")
+        axes.set_xlabel(PHASES["train"])
     figure.savefig(path, dpi=DPI)
     return path
 
@@ -183,7 +200,7 @@ def _save_metrics(path: Path, metrics: Mapping[str, Sequence[tuple[int, float]]]
 def _episodes(axes: Axes, training: Sequence[EpisodeRecord]) -> None:
     axes.set_xlim(0.5, training[-1].index + 1.5)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_xlabel("training episode")
+    axes.set_xlabel(PHASES.get(training[-1].phase, "episode"))
 
 
 def _percent(axes: Axes) -> None:

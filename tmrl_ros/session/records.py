@@ -95,8 +95,13 @@ def append_record(folder: Path, record: EpisodeRecord, event: Episode) -> None:
 
 def load_records(folder: Path) -> list[EpisodeRecord]:
     """All records of a session in order, with the outcomes of episodes that were cut."""
+    return as_cut(folder, logged_records(folder))
+
+
+def as_cut(folder: Path, records: Sequence[EpisodeRecord]) -> list[EpisodeRecord]:
+    """Records with the outcomes that the session's cuts give them."""
     trims = read_trims(folder)
-    return [_as_cut(record, trims.get(record.episode_id)) for record in logged_records(folder)]
+    return [_as_cut(record, trims.get(record.episode_id)) for record in records]
 
 
 def _as_cut(record: EpisodeRecord, trim: Trim | None) -> EpisodeRecord:

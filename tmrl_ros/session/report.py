@@ -15,7 +15,7 @@ from tmrl_ros.session.comparison_report import build_comparison
 from tmrl_ros.session.fallback import rule_of
 from tmrl_ros.session.judged import AFTER, BEFORE, by_truth, rate_of, recount
 from tmrl_ros.session.origin import ORIGIN_FILE, origin
-from tmrl_ros.session.page import render_page
+from tmrl_ros.session.page import Picture, render_page
 from tmrl_ros.session.plots import draw_plots
 from tmrl_ros.session.probe import steering_notice, steering_rows
 from tmrl_ros.session.records import (
@@ -63,7 +63,8 @@ def build_report(session_dir: Path) -> dict[str, Any]:
     }
     plots = draw_plots(still_valid(records, config.method.name), report, session_dir / "plots")
     write_json_atomic(session_dir / "report.json", report)
-    page = render_page(report, config, plots)
+    pictures = [Picture(title, path) for title, path in plots.items()]
+    page = render_page(report, config.task.prompt, pictures)
     write_bytes_atomic(session_dir / "report.html", page.encode())
     return report
 
@@ -74,17 +75,40 @@ def figures(config: Config, records: Sequence[EpisodeRecord], folder: Path) -> d
     memory = read_json(folder / MEMORY_FILE)
     status = read_json(folder / STATUS_FILE)
     valid = still_valid(records, config.method.name)
+    return {
+        "task": source["task"],
+        "method": source["method"],
+        "seed": source["seed"],
+        "finished": bool(status.get("done", False)),
+        **episode_figures(records, config.method.name),
+        "wall_minutes": wall_seconds_before(folder, records) / 60.0,
+        "fallbacks": fallback_rows(rule_of(config), valid),
+        "steering": steering_rows(config, valid),
+        "steering_notice": steering_notice(config, valid),
+        "messages_lost": status.get("messages_lost") or {},
+        "peak_memory_mb": memory.get("peak_memory_mb"),
+        "memory_mb": memory.get("nodes") or {},
+        "config_hash": source["config_hash"],
+        "versions": source["versions"],
+        "command": source["command"],
+    }
+
+
+def episode_figures(records: Sequence[EpisodeRecord], method: str) -> dict[str, Any]:
+    """What of `report.json` the episodes alone tell, whether from the log or from bags.
+
+    Args:
+        records: All of a session.
+        method: What is evaluated after training (`records.still_valid`).
+    """
+    valid = still_valid(records, method)
     training = of_phase(valid, TRAIN)
     counted = [record for record in valid if not record.aborted]
     sent = sum(record.steps_sent for record in records)
     clipped = sum(record.steps_clipped for record in records)
     hashes = [record.bundle_hash for record in records if record.bundle_hash]
     return {
-        "task": source["task"],
-        "method": source["method"],
         "methods": methods_of(valid),
-        "seed": source["seed"],
-        "finished": bool(status.get("done", False)),
         "success_before": rate_of(valid, BEFORE),
         "success_after": rate_of(valid, AFTER),
         "success_training": rate_of(valid, TRAIN),
@@ -93,14 +117,10 @@ def figures(config: Config, records: Sequence[EpisodeRecord], folder: Path) -> d
         "robot_minutes_resets": sum(r.reset_seconds for r in records if r.phase == TRAIN) / 60.0,
         "robot_minutes_probe": robot_seconds(records, PROBE) / 60.0,
         "robot_minutes_evaluation": robot_seconds(records, BEFORE, AFTER) / 60.0,
-        "wall_minutes": wall_seconds_before(folder, records) / 60.0,
         "decisions": sum(record.decisions for record in counted),
         "outcomes": dict(Counter(record.outcome for record in records)),
         "clip_rate": clipped / sent if sent else None,
         "critic": critic(training[-1].learner if training else {}),
-        "fallbacks": fallback_rows(rule_of(config), valid),
-        "steering": steering_rows(config, valid),
-        "steering_notice": steering_notice(config, valid),
         "latency_ms": latency([value for record in records for value in record.latency_ms]),
         "aborted": [
             {
@@ -122,14 +142,8 @@ def figures(config: Config, records: Sequence[EpisodeRecord], folder: Path) -> d
             for r in records
             if r.trimmed_to is not None
         ],
-        "messages_lost": status.get("messages_lost") or {},
-        "peak_memory_mb": memory.get("peak_memory_mb"),
-        "memory_mb": memory.get("nodes") or {},
-        "config_hash": source["config_hash"],
         "bundle_hash": hashes[-1] if hashes else None,
         "bundle_hashes": len(set(hashes)),
-        "versions": source["versions"],
-        "command": source["command"],
     }
 
 

@@ -1,0 +1,1 @@
+"""Recorded episodes in the formats of others, and theirs as our demonstrations."""
