@@ -27,7 +27,8 @@ APT = {
 PYPI = {"jinja2": "Jinja2", "PIL": "pillow", "yaml": "PyYAML", "backports": "backports.zstd"}
 # Without an apt package that is new enough: docs/install.md has pip install them.
 PIP_ONLY = {
-    *("av", "fpsample", "mcap", "mujoco", "pyarrow", "pydantic", "rosbags", "safetensors", "torch")
+    *("av", "fpsample", "mcap", "mujoco", "onnx", "onnxruntime", "pyarrow", "pydantic", "rosbags"),
+    *("safetensors", "torch"),
 }
 ALONG = {"zstandard", "backports"}  # mcap and rosbags bring these along
 TEST_ONLY = {"mcap_ros2", "websockets"}  # used by tests, where ROS machines need no more
