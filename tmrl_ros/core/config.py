@@ -85,6 +85,20 @@ class SafetyConfig(Section):
         5.0, gt=0, description="wall time in which the robot must answer a target"
     )
 
+    teleop_timeout_s: float = Field(
+        0.3, gt=0, le=2, description="a person's command older than this has let go"
+    )
+    teleop_blend_s: float = Field(
+        0.25, ge=0, le=2, description="in which a person's share grows and fades"
+    )
+    hold_to_run: bool = Field(False, description="the arm moves only while a person holds a button")
+    hold_timeout_s: float = Field(
+        0.3, gt=0, le=1, description="without a word of the button it counts as released"
+    )
+    hold_grace_s: float = Field(
+        0.5, ge=0, le=2, description="robot time of a release after which the chunk still goes on"
+    )
+
     @model_validator(mode="after")
     def _box_has_volume(self) -> SafetyConfig:
         for axis, low, high in zip("xyz", self.workspace_min_m, self.workspace_max_m, strict=True):

@@ -11,6 +11,7 @@ from enum import Enum, auto
 
 from tmrl_ros.core.attempts import is_earlier
 from tmrl_ros.core.types import (
+    HOLD_RELEASED,
     NANOSECONDS,
     ChunkResult,
     ChunkSource,
@@ -202,6 +203,10 @@ class EpisodeMachine:
             return []
         return self._stopped(code or "LATCHED")
 
+    def on_hold_released(self, now_s: float) -> None:
+        """Nobody holds the hold-to-run button: the episode waits, for as long as that takes."""
+        self._deadline_s = max(self._deadline_s, now_s + self._timeout_s)
+
     def on_label(self, outcome: EpisodeOutcome, by: str, now_s: float) -> tuple[bool, str]:
         """A person says how the running episode ends; it ends with the outcome of its last chunk.
 
@@ -246,6 +251,11 @@ class EpisodeMachine:
         expected = self.state == EpisodeState.RESETTING and self._wait == _Wait.PIECE
         if not expected or outcome.sequence != self.last_piece:
             return []
+        if outcome.reason == HOLD_RELEASED:
+            self._pieces -= 1
+            self._wait = _Wait.MEASURE
+            self._measure_from_ns = outcome.stamp_ns
+            return []
         if outcome.result == ChunkResult.ABORTED:
             return self._abort(outcome.reason or "RESET_STOPPED")
         if outcome.result != ChunkResult.EXECUTED:
@@ -262,7 +272,7 @@ class EpisodeMachine:
     def _advance(self, now_s: float) -> list[Command]:
         while (done := self._outcomes.get(self._current)) is not None:
             last = self._current >= self.spec.max_decisions
-            if done.result == ChunkResult.ABORTED:
+            if done.result == ChunkResult.ABORTED and done.reason != HOLD_RELEASED:
                 return self._stopped(done.reason or "CHUNK_STOPPED")
             if done.result != ChunkResult.SKIPPED:
                 self.decisions = self._current + 1

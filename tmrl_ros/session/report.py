@@ -97,6 +97,8 @@ def figures(config: Config, records: Sequence[EpisodeRecord], folder: Path) -> d
         "decisions": sum(record.decisions for record in counted),
         "outcomes": dict(Counter(record.outcome for record in records)),
         "clip_rate": clipped / sent if sent else None,
+        "human_steps": sum(record.human_steps for record in records),
+        "human_episodes": human_episodes(valid),
         "critic": critic(training[-1].learner if training else {}),
         "fallbacks": fallback_rows(rule_of(config), valid),
         "steering": steering_rows(config, valid),
@@ -131,6 +133,12 @@ def figures(config: Config, records: Sequence[EpisodeRecord], folder: Path) -> d
         "versions": source["versions"],
         "command": source["command"],
     }
+
+
+def human_episodes(records: Sequence[EpisodeRecord]) -> dict[str, int]:
+    """Counted episodes of each phase in which a person moved the arm for a while."""
+    phases = [record.phase for record in records if record.human_steps and not record.aborted]
+    return dict(Counter(phases))
 
 
 def latency(values: Sequence[float]) -> dict[str, Any]:
