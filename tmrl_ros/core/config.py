@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 from tmrl_ros.core.comparison import ComparisonConfig
 from tmrl_ros.core.method_config import MethodConfig as MethodConfig
 from tmrl_ros.core.section import Section
+from tmrl_ros.core.teleop_config import TeleopConfig as TeleopConfig
 
 Vector3 = Annotated[list[float], Field(min_length=3, max_length=3)]
 Quaternion = Annotated[list[float], Field(min_length=4, max_length=4)]
@@ -318,6 +319,7 @@ class Config(Section):
     recorder: RecorderConfig = RecorderConfig()
     reward: RewardConfig = RewardConfig()
     comparison: ComparisonConfig = ComparisonConfig()
+    teleop: TeleopConfig = TeleopConfig()
 
     @model_validator(mode="after")
     def _parts_agree(self) -> Config:

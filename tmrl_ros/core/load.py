@@ -28,6 +28,7 @@ FOLDERS = {
     "recorder": "recorder",
     "reward": "rewards",
     "comparison": "comparisons",
+    "teleop": "teleop",
 }
 DEFAULTS = {
     "robot": "sim",
@@ -39,6 +40,7 @@ DEFAULTS = {
     "recorder": "default",
     "reward": "simulator",
     "comparison": "none",
+    "teleop": "off",
 }
 
 BUNDLES = ("task", "reward")  # sections whose `bundle` is a folder
