@@ -116,6 +116,31 @@ def test_buttons_are_pressed_once():
     assert person.pressed == [Press.FAILURE]
 
 
+def test_a_driver_that_tells_of_changed_buttons_alone():
+    mouse = load_config(["teleop=spacemouse"]).teleop
+    joystick, now_s = Joystick(mouse, "panda_link0"), 10.0
+
+    def says(*buttons, opening=1.0):
+        nonlocal now_s
+        now_s += 0.02
+        joystick.read([0.68, 0, 0, 0, 0, 0], buttons, opening, now_s)
+        return joystick.command(now_s)
+
+    assert says() is None
+    assert says(1).engaged, "the left button"
+    said = says()
+    assert said.engaged, "no word of a button changes nothing"
+    np.testing.assert_allclose(said.linear_mps, [mouse.max_speed_mps, 0, 0])
+    assert says(0, 1).gripper == 0.0, "the right one; of the left one this says nothing"
+    assert says(0, 0).engaged
+    assert not says(0).engaged
+    assert says() is None
+    assert says(1).engaged
+    now_s += mouse.timeout_s + 0.01
+    assert not joystick.command(now_s).engaged
+    assert says() is None, "what was held before the silence is not known any more"
+
+
 @pytest.mark.parametrize("button", [HOLD, ENGAGE])
 def test_hold_to_run_is_said_while_held_and_once_when_released(button):
     person = Person()

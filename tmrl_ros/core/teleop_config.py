@@ -41,7 +41,10 @@ class TeleopConfig(Section):
     success_button: Button | None = 3
     failure_button: Button | None = 2
     hold_button: Button | None = Field(4, description="hold-to-run; engage_button counts too")
-    rate_hz: float = Field(30.0, ge=20, le=100, description="commands per second while engaged")
+    button_events: bool = Field(
+        False, description="a message tells of its last button alone, when that has changed"
+    )
+    rate_hz: float = Field(50.0, ge=20, le=100, description="commands per second while engaged")
     timeout_s: float = Field(0.3, gt=0, le=2, description="a driver silent for longer has let go")
 
     @model_validator(mode="after")

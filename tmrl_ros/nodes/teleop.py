@@ -11,14 +11,14 @@ import time
 from concurrent.futures import Future
 
 from rclpy.clock import Clock, ClockType
+from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Joy
-from std_msgs.msg import Bool
 
 from tmrl_msgs.msg import RobotTarget, TeleopCommand
 from tmrl_ros.console.buttons import Answer
 from tmrl_ros.core import topics
 from tmrl_ros.core.config import Config
-from tmrl_ros.nodes.common import NEWEST, RELIABLE, ConfiguredNode, run_node
+from tmrl_ros.nodes.common import NEWEST, ConfiguredNode, run_node
 from tmrl_ros.nodes.convert import teleop_to_msg
 from tmrl_ros.nodes.operator import OperatorCalls
 from tmrl_ros.nodes.polling import PolledSubscription
@@ -27,6 +27,11 @@ from tmrl_ros.teleop.joystick import Joystick
 from tmrl_ros.teleop.keyboard import Keyboard
 
 COMPLAIN_S = 5.0
+# spacenav's driver says its state a thousand times a second, and a button's change only once: it is
+# polled, and nothing of what came between two polls may be lost.
+DEVICE = QoSProfile(
+    depth=200, history=HistoryPolicy.KEEP_LAST, reliability=ReliabilityPolicy.RELIABLE
+)
 
 
 class PersonNode(ConfiguredNode):
@@ -36,7 +41,6 @@ class PersonNode(ConfiguredNode):
         """Say nothing before somebody does something."""
         super().__init__(name, config=config)
         self._commands = self.create_publisher(TeleopCommand, topics.TELEOP_COMMAND, NEWEST)
-        self._holds = self.create_publisher(Bool, topics.HOLD_TO_RUN, NEWEST)
         self._targets = PolledSubscription(self, RobotTarget, topics.ROBOT_TARGET, NEWEST)
         self._operator = OperatorCalls(self, self.config, "operator")
         self._opening = 1.0
@@ -53,7 +57,7 @@ class PersonNode(ConfiguredNode):
         now_s = time.monotonic()
         command, held = device.command(now_s), device.hold(now_s)
         if held is not None:
-            self._holds.publish(Bool(data=held))
+            self._operator.hold(held)
         if command is not None:
             self._commands.publish(teleop_to_msg(command, time.time_ns()))
 
@@ -81,11 +85,20 @@ class Teleop(PersonNode):
         super().__init__("teleop", config)
         teleop = self.config.teleop
         self._joystick = Joystick(teleop, self.config.robot.base_frame)
-        self.create_subscription(Joy, teleop.topic, self._on_joy, RELIABLE)
+        self._device = PolledSubscription(self, Joy, teleop.topic, DEVICE)
         steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self.create_timer(1.0 / teleop.rate_hz, lambda: self.say(self._joystick), clock=steady)
+        self.create_timer(1.0 / teleop.rate_hz, self._look, clock=steady)
 
-    def _on_joy(self, msg: Joy) -> None:
+    def _look(self) -> None:
+        said = list(self._device.take())
+        if len(said) >= DEVICE.depth:
+            self._joystick.lose()
+            self.get_logger().warning("The device said more than could be read: let go.")
+        for msg in said:
+            self._read(msg)
+        self.say(self._joystick)
+
+    def _read(self, msg: Joy) -> None:
         try:
             pressed = self._joystick.read(msg.axes, msg.buttons, self.opening, time.monotonic())
         except ValueError as error:

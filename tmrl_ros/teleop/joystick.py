@@ -60,7 +60,7 @@ class Joystick:
         try:
             speed, down = self._speed_of(axes), self._down_of(buttons)
         except ValueError:
-            self._forget()
+            self.lose()
             raise
         pressed = [name for name in down if down[name] and not self._down[name]]
         self._free = {name: self._free[name] or not down[name] for name in down}
@@ -90,9 +90,10 @@ class Joystick:
 
     def _expire(self, now_s: float) -> None:
         if now_s - self._heard_s > self._config.timeout_s:
-            self._forget()
+            self.lose()
 
-    def _forget(self) -> None:
+    def lose(self) -> None:
+        """Nothing is known of the device any more: whoever held the arm has let go."""
         self._down = dict.fromkeys(BUTTONS, True)
         self._free = dict.fromkeys(BUTTONS, False)
         self._speed = NO_SPEED
@@ -121,6 +122,11 @@ class Joystick:
         config, down = self._config, dict.fromkeys(BUTTONS, False)
         for name in BUTTONS:
             place = getattr(config, f"{name}_button")
+            if config.button_events:
+                changed = place is not None and place == len(buttons) - 1
+                was_down = self._down[name] and self._free[name]
+                down[name] = bool(buttons[-1]) if changed else was_down
+                continue
             if place is not None and place >= len(buttons):
                 raise ValueError(
                     f"{config.device} has {len(buttons)} buttons, teleop.{name}_button is {place}: "
