@@ -297,3 +297,38 @@ def test_late_answers_to_an_earlier_attempt_end_nothing():
     story.reward(3)
     story.outcome(3, result=SKIPPED)
     assert (story.last.outcome, story.last.decisions) == (EpisodeOutcome.TIMEOUT, 3)
+
+
+def test_a_released_button_makes_the_episode_wait_for_as_long_as_it_takes():
+    story = Story().start_running()
+    story.decide(0)
+    for _ in range(10):
+        story.now_s += 5.0
+        story.machine.on_hold_released(story.now_s)
+        story.wait(0.0)
+    assert story.last.state == RUNNING
+    story.wait(11.0)
+    assert story.last.outcome == EpisodeOutcome.ABORTED, "silence is silence again after it"
+
+
+@pytest.mark.parametrize("result", [ABORTED, REJECTED])
+def test_a_chunk_that_a_released_button_ended_is_a_decision_and_nothing_more(result):
+    story = Story().start_running()
+    story.reward(0)
+    story.outcome(0, result=result, reason="HOLD_RELEASED")
+    assert story.last.state == RUNNING
+    story.decide(1)
+    story.reward(2, success=True)
+    story.outcome(2, result=SKIPPED)
+    assert (story.last.outcome, story.last.decisions) == (EpisodeOutcome.SUCCESS, 2)
+
+
+@pytest.mark.parametrize("result", [ABORTED, REJECTED])
+def test_a_way_home_that_a_released_button_ended_is_planned_anew_and_not_counted(result):
+    story = Story()
+    for number in range(12):
+        story.robot(AWAY)
+        assert len(story.moves) == number + 1
+        story.piece_done(result=result, reason="HOLD_RELEASED")
+    story.robot(HOME)
+    assert len(story.scenes) == 1
