@@ -51,7 +51,11 @@
     button.addEventListener(end, release);
   }
   button.addEventListener("contextmenu", (event) => event.preventDefault());
-  addEventListener("keydown", (event) => { if (event.code === KEY && !event.repeat) press(); });
+  addEventListener("keydown", (event) => {
+    if (event.code !== KEY || !wanted) return;
+    event.preventDefault();     // a list with the focus would jump to what begins with H
+    if (!event.repeat) press();
+  });
   addEventListener("keyup", (event) => { if (event.code === KEY) release(); });
   addEventListener("blur", release);
   addEventListener("pagehide", release);
