@@ -1,7 +1,10 @@
-import pytest
-from story import AWAY, HOME, NAME, Story
+from dataclasses import replace
 
-from tmrl_ros.core.types import ChunkResult, EpisodeOutcome, EpisodeState
+import numpy as np
+import pytest
+from story import AWAY, HOME, NAME, Story, outcome
+
+from tmrl_ros.core.types import ChunkResult, ChunkSource, EpisodeOutcome, EpisodeState
 
 RESETTING, READY, RUNNING, ENDED = list(EpisodeState)[1:]
 SKIPPED, REJECTED, ABORTED = ChunkResult.SKIPPED, ChunkResult.REJECTED, ChunkResult.ABORTED
@@ -332,3 +335,39 @@ def test_a_way_home_that_a_released_button_ended_is_planned_anew_and_not_counted
         story.piece_done(result=result, reason="HOLD_RELEASED")
     story.robot(HOME)
     assert len(story.scenes) == 1
+
+
+@pytest.mark.parametrize("who", [ChunkSource.POLICY, ChunkSource.HUMAN])
+@pytest.mark.parametrize("first", ["state", "outcome"])
+def test_a_person_who_presses_too_hard_is_no_failure_of_the_policy(who, first):
+    story = Story().start_running()
+    story.decide(0)
+    story.machine.on_chunk(NAME, 1)
+    for word in (first, "state", "outcome"):
+        if word == "state":
+            story.take(story.machine.on_stop("FORCE"))
+        else:
+            done = outcome(1, story.stamp_ns, result=ABORTED, reason="FORCE")
+            done = replace(done, sources=np.array([ChunkSource.POLICY, who], np.uint8))
+            story.take(story.machine.on_outcome(done, story.now_s))
+    failed = who is ChunkSource.POLICY
+    expected = EpisodeOutcome.FAILURE if failed else EpisodeOutcome.ABORTED
+    assert (story.last.outcome, story.last.reason) == (expected, "FORCE")
+
+
+def test_a_stop_whose_chunk_is_never_reported_ends_the_episode_all_the_same():
+    story = Story().start_running()
+    story.machine.on_chunk(NAME, 0)
+    story.take(story.machine.on_stop("FORCE"))
+    story.wait(0.1)
+    assert story.last.state == RUNNING
+    story.wait(1.0)
+    assert story.last.outcome == EpisodeOutcome.FAILURE
+
+
+def test_a_chunk_that_came_too_late_for_a_stop_does_not_hide_it():
+    story = Story().start_running()
+    story.machine.on_chunk(NAME, 0)
+    story.take(story.machine.on_stop("FORCE"))
+    story.outcome(0, result=REJECTED, reason="LATCHED")
+    assert story.last.outcome == EpisodeOutcome.FAILURE
