@@ -371,3 +371,33 @@ def test_a_chunk_that_came_too_late_for_a_stop_does_not_hide_it():
     story.take(story.machine.on_stop("FORCE"))
     story.outcome(0, result=REJECTED, reason="LATCHED")
     assert story.last.outcome == EpisodeOutcome.FAILURE
+
+
+def test_a_person_who_holds_the_arm_on_its_way_home_is_waited_for():
+    story = Story()
+    for _ in range(12):
+        story.robot(AWAY)
+        number = story.machine.last_piece
+        done = outcome(0, story.stamp_ns, source=ChunkSource.RESET, sequence=number)
+        done = replace(done, sources=np.full(8, ChunkSource.HUMAN, np.uint8))
+        story.take(story.machine.on_outcome(done, story.now_s))
+    assert story.last.state == RESETTING
+    story.robot(HOME)
+    assert len(story.scenes) == 1
+
+
+def test_a_stop_on_the_way_home_aborts_also_where_a_person_drove():
+    story = Story()
+    story.robot(AWAY)
+    number = story.machine.last_piece
+    done = outcome(
+        0,
+        story.stamp_ns,
+        source=ChunkSource.RESET,
+        sequence=number,
+        result=ABORTED,
+        reason="OPERATOR_STOP",
+    )
+    done = replace(done, sources=np.array([ChunkSource.HUMAN], np.uint8))
+    story.take(story.machine.on_outcome(done, story.now_s))
+    assert (story.last.outcome, story.last.reason) == (EpisodeOutcome.ABORTED, "OPERATOR_STOP")

@@ -267,14 +267,11 @@ class EpisodeMachine:
         expected = self.state == EpisodeState.RESETTING and self._wait == _Wait.PIECE
         if not expected or outcome.sequence != self.last_piece:
             return []
-        if outcome.reason == HOLD_RELEASED:
-            self._pieces -= 1
-            self._wait = _Wait.MEASURE
-            self._measure_from_ns = outcome.stamp_ns
-            return []
-        if outcome.result == ChunkResult.ABORTED:
+        if outcome.result == ChunkResult.ABORTED and outcome.reason != HOLD_RELEASED:
             return self._abort(outcome.reason or "RESET_STOPPED")
-        if outcome.result != ChunkResult.EXECUTED:
+        if outcome.human_steps or outcome.reason == HOLD_RELEASED:
+            self._pieces -= 1  # it is not its fault that the arm is not home
+        elif outcome.result != ChunkResult.EXECUTED:
             self._rejections += 1
             self._pieces -= 1
             self._not_before_s = now_s + RETRY_S
