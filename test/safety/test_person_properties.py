@@ -8,8 +8,8 @@ import hypothesis.strategies as st
 import numpy as np
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import invariant, rule
-from safety_cell import ROBOT, SAFETY
-from test_gate_properties import GateMachine, mad_float, mostly, small
+from safety_cell import ROBOT, SAFETY, pose, rows
+from test_gate_properties import GateMachine, edge, mad_float, mostly, near_home, small
 
 from tmrl_ros.core.types import ChunkSource, Outcome, Target, TeleopCommand
 from tmrl_ros.safety.status import Effect, GateState
@@ -75,12 +75,15 @@ class PersonMachine(GateMachine):
     ) -> None:
         self.steer(linear_mps=np.array(speed), gripper=gripper, device=device, frame_id=frame_id)
 
-    @rule(speed=speeds, rows=st.integers(1, 6), move=st.tuples(small, small, small))
-    def person_drives_for_a_while(
-        self, speed: tuple[float, ...], rows: int, move: tuple[float, ...]
+    @rule(speed=speeds, periods=st.integers(1, 6), move=st.tuples(small, small, small))
+    def person_drives(
+        self, speed: tuple[float, ...], periods: int, move: tuple[float, ...]
     ) -> None:
+        self.drive(speed, periods, move)
+
+    def drive(self, speed: tuple[float, ...], periods: int, move: tuple[float, ...]) -> None:
         """Commands and states in turns, as they come; the arm follows roughly."""
-        for _ in range(rows):
+        for _ in range(periods):
             self.wall_s += 0.05
             self.hold(True)
             self.steer(linear_mps=np.array(speed))
@@ -88,6 +91,27 @@ class PersonMachine(GateMachine):
             self.tick += 1
             here = np.array(self.position)
             self.send_state(tuple(here + 0.9 * (np.array(goal) - here) + 0.01 * np.array(move)))
+
+    @rule(
+        place=edge | near_home,
+        speed=st.tuples(*[st.sampled_from([-0.6, -0.2, 0.0, 0.2, 0.6])] * 3),
+        rows_wanted=st.integers(1, 16),
+        dx=small,
+    )
+    def person_drives_through_a_whole_chunk(
+        self, place: tuple[float, ...], speed: tuple[float, ...], rows_wanted: int, dx: float
+    ) -> None:
+        """At walls and boxes too, with a policy that may ask for nonsense."""
+        self.everything_is_put_right(place)
+        self.hold(True)
+        self.steer(linear_mps=np.array(speed))
+        self.sequence += 1
+        self.send_chunk(
+            reference_pose=pose(self.position),
+            actions=rows(rows_wanted, dx=dx),
+            execute_steps=rows_wanted,
+        )
+        self.drive(speed, rows_wanted, (0.0, 0.0, 0.0))
 
     @rule(seconds=st.sampled_from([0.02, 0.1, 0.25]))
     def a_moment_passes(self, seconds: float) -> None:
