@@ -23,6 +23,7 @@ NODES = (
     "safety_supervisor",
     "session",
     "sim_franka",
+    "teleop",
 )
 SHARED = ("launch", "config", "urdf", "bundles")
 

@@ -57,5 +57,8 @@ class Hand:
     def prompt(self, text):
         return self._press("prompt", text)
 
+    def hold(self, held):
+        self.pressed.append(("hold", held))
+
     def label(self, outcome, episode):
         return self._press("label", outcome, episode)

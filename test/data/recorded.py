@@ -112,6 +112,7 @@ def outcome(
         measured=rng.normal(size=(sent, 4)),
         duration_s=0.2,
         chunk_age_s=0.01,
+        sources=np.full(sent, int(source), np.uint8),
     )
 
 

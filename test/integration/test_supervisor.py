@@ -20,6 +20,7 @@ from visualization_msgs.msg import MarkerArray
 
 from tmrl_msgs.msg import ActionChunk, ChunkOutcome, RobotState, RobotTarget, SafetyState
 from tmrl_ros.core import topics
+from tmrl_ros.core.config import Config
 from tmrl_ros.core.environment import node_environment
 from tmrl_ros.core.load import load_config, write_config
 from tmrl_ros.core.types import Chunk, ChunkSource, Pose, RobotMode, RobotSample
@@ -147,12 +148,12 @@ class Cell:
         return [target.kind for target in self.targets]
 
 
-def start_supervisor(folder: Path) -> subprocess.Popen[bytes]:
-    write_config(CONFIG, folder / "config.yaml")
+def start_supervisor(folder: Path, config: Config = CONFIG) -> subprocess.Popen[bytes]:
+    write_config(config, folder / "config.yaml")
     return subprocess.Popen(
         [sys.executable, "-m", "tmrl_ros.nodes.safety_supervisor"]
         + ["--ros-args", "-p", f"config_file:={folder / 'config.yaml'}"],
-        env={**os.environ, **node_environment(CONFIG), "PYTHONPATH": str(ROOT)},
+        env={**os.environ, **node_environment(config), "PYTHONPATH": str(ROOT)},
     )
 
 

@@ -1,7 +1,10 @@
-import pytest
-from story import AWAY, HOME, NAME, Story
+from dataclasses import replace
 
-from tmrl_ros.core.types import ChunkResult, EpisodeOutcome, EpisodeState
+import numpy as np
+import pytest
+from story import AWAY, HOME, NAME, Story, outcome
+
+from tmrl_ros.core.types import ChunkResult, ChunkSource, EpisodeOutcome, EpisodeState
 
 RESETTING, READY, RUNNING, ENDED = list(EpisodeState)[1:]
 SKIPPED, REJECTED, ABORTED = ChunkResult.SKIPPED, ChunkResult.REJECTED, ChunkResult.ABORTED
@@ -297,3 +300,104 @@ def test_late_answers_to_an_earlier_attempt_end_nothing():
     story.reward(3)
     story.outcome(3, result=SKIPPED)
     assert (story.last.outcome, story.last.decisions) == (EpisodeOutcome.TIMEOUT, 3)
+
+
+def test_a_released_button_makes_the_episode_wait_for_as_long_as_it_takes():
+    story = Story().start_running()
+    story.decide(0)
+    for _ in range(10):
+        story.now_s += 5.0
+        story.machine.on_hold_released(story.now_s)
+        story.wait(0.0)
+    assert story.last.state == RUNNING
+    story.wait(11.0)
+    assert story.last.outcome == EpisodeOutcome.ABORTED, "silence is silence again after it"
+
+
+@pytest.mark.parametrize("result", [ABORTED, REJECTED])
+def test_a_chunk_that_a_released_button_ended_is_a_decision_and_nothing_more(result):
+    story = Story().start_running()
+    story.reward(0)
+    story.outcome(0, result=result, reason="HOLD_RELEASED")
+    assert story.last.state == RUNNING
+    story.decide(1)
+    story.reward(2, success=True)
+    story.outcome(2, result=SKIPPED)
+    assert (story.last.outcome, story.last.decisions) == (EpisodeOutcome.SUCCESS, 2)
+
+
+@pytest.mark.parametrize("result", [ABORTED, REJECTED])
+def test_a_way_home_that_a_released_button_ended_is_planned_anew_and_not_counted(result):
+    story = Story()
+    for number in range(12):
+        story.robot(AWAY)
+        assert len(story.moves) == number + 1
+        story.piece_done(result=result, reason="HOLD_RELEASED")
+    story.robot(HOME)
+    assert len(story.scenes) == 1
+
+
+@pytest.mark.parametrize("who", [ChunkSource.POLICY, ChunkSource.HUMAN])
+@pytest.mark.parametrize("first", ["state", "outcome"])
+def test_a_person_who_presses_too_hard_is_no_failure_of_the_policy(who, first):
+    story = Story().start_running()
+    story.decide(0)
+    story.machine.on_chunk(NAME, 1)
+    for word in (first, "state", "outcome"):
+        if word == "state":
+            story.take(story.machine.on_stop("FORCE"))
+        else:
+            done = outcome(1, story.stamp_ns, result=ABORTED, reason="FORCE")
+            done = replace(done, sources=np.array([ChunkSource.POLICY, who], np.uint8))
+            story.take(story.machine.on_outcome(done, story.now_s))
+    failed = who is ChunkSource.POLICY
+    expected = EpisodeOutcome.FAILURE if failed else EpisodeOutcome.ABORTED
+    assert (story.last.outcome, story.last.reason) == (expected, "FORCE")
+
+
+def test_a_stop_whose_chunk_is_never_reported_ends_the_episode_all_the_same():
+    story = Story().start_running()
+    story.machine.on_chunk(NAME, 0)
+    story.take(story.machine.on_stop("FORCE"))
+    story.wait(0.1)
+    assert story.last.state == RUNNING
+    story.wait(1.0)
+    assert story.last.outcome == EpisodeOutcome.FAILURE
+
+
+def test_a_chunk_that_came_too_late_for_a_stop_does_not_hide_it():
+    story = Story().start_running()
+    story.machine.on_chunk(NAME, 0)
+    story.take(story.machine.on_stop("FORCE"))
+    story.outcome(0, result=REJECTED, reason="LATCHED")
+    assert story.last.outcome == EpisodeOutcome.FAILURE
+
+
+def test_a_person_who_holds_the_arm_on_its_way_home_is_waited_for():
+    story = Story()
+    for _ in range(12):
+        story.robot(AWAY)
+        number = story.machine.last_piece
+        done = outcome(0, story.stamp_ns, source=ChunkSource.RESET, sequence=number)
+        done = replace(done, sources=np.full(8, ChunkSource.HUMAN, np.uint8))
+        story.take(story.machine.on_outcome(done, story.now_s))
+    assert story.last.state == RESETTING
+    story.robot(HOME)
+    assert len(story.scenes) == 1
+
+
+def test_a_stop_on_the_way_home_aborts_also_where_a_person_drove():
+    story = Story()
+    story.robot(AWAY)
+    number = story.machine.last_piece
+    done = outcome(
+        0,
+        story.stamp_ns,
+        source=ChunkSource.RESET,
+        sequence=number,
+        result=ABORTED,
+        reason="OPERATOR_STOP",
+    )
+    done = replace(done, sources=np.array([ChunkSource.HUMAN], np.uint8))
+    story.take(story.machine.on_outcome(done, story.now_s))
+    assert (story.last.outcome, story.last.reason) == (EpisodeOutcome.ABORTED, "OPERATOR_STOP")

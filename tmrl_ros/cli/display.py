@@ -160,6 +160,8 @@ def panel(
         rows.add_row("critics", status.critic_text)
     if status.clip_text:
         rows.add_row("clipped", status.clip_text)
+    if status.human_episodes:
+        rows.add_row("person", f"moved the arm in {status.human_episodes} of these episodes")
     for name, text in status.notices.items():
         if text:
             rows.add_row(name, f"[yellow]{escape(text)}[/]")

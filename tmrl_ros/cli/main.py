@@ -101,6 +101,10 @@ def _parser() -> argparse.ArgumentParser:
     console = commands.add_parser("console", help=text, description=text)
     console.add_argument("--session", help="whose graph; the newest that runs by default")
     _with_overrides(console)
+    text = "steer the arm of a running graph with the keys of this terminal"
+    keys = commands.add_parser("teleop", help=text, description=text)
+    keys.add_argument("--session", help="whose graph; the newest that runs by default")
+    _with_overrides(keys)
     text = "record scripted demonstrations of a task in simulation"
     demonstrate = commands.add_parser("demonstrate", help=text, description=text)
     _with_overrides(demonstrate).add_argument("--plain", action="store_true", help=PLAIN_HELP)
@@ -164,6 +168,10 @@ def _dispatch(args: argparse.Namespace) -> int:
         from tmrl_ros.cli.console import console
 
         return console(args.overrides, args.session)
+    if args.command == "teleop":
+        from tmrl_ros.cli.teleop import teleop
+
+        return teleop(args.overrides, args.session)
     if args.command == "demonstrate":
         from tmrl_ros.cli.demonstrate import demonstrate
 

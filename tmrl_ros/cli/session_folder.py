@@ -40,6 +40,9 @@ RESUME_MAY_CHANGE = (
     "session.console_port",
     "session.console_latch_s",
     "session.rviz",
+    "safety.hold_to_run",
+    "teleop.enabled",
+    "teleop.max_speed_mps",
 )
 WARMUP_KEY = "method.warmup_episodes"
 TRAIN = PHASE_NAMES[Phase.TRAIN]

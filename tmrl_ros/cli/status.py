@@ -25,6 +25,7 @@ class Status:
     base: dict[str, float | None] = field(default_factory=dict)
     critic: dict[str, float | None] = field(default_factory=dict)
     clip_rate: float | None = None
+    human_episodes: int = 0
     fallback: str = ""
     steering: str = ""
     updates_per_second: float = 0.0
@@ -98,6 +99,7 @@ class Status:
             f"{self.updates_owed} owed | safety {self.safety_text}"
             + (f" | critics {self.critic_text}" if self.critic_text else "")
             + (f" | clipped {self.clip_text}" if self.clip_text else "")
+            + (f" | a person helped in {self.human_episodes}" if self.human_episodes else "")
             + (f" | {self.messages_lost} messages lost" if self.messages_lost else "")
             + (f" | {self.message}" if self.message else "")
         )
@@ -135,6 +137,7 @@ def _parse(raw: dict[str, Any]) -> Status:
         base=dict(raw.get("base") or {}),
         critic=dict(raw.get("critic") or {}),
         clip_rate=None if raw.get("clip_rate") is None else float(raw["clip_rate"]),
+        human_episodes=int(raw.get("human_episodes") or 0),
         fallback=str(raw.get("fallback") or ""),
         steering=str(raw.get("steering") or ""),
         updates_per_second=float(raw.get("updates_per_second") or 0.0),

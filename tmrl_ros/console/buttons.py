@@ -33,5 +33,8 @@ class Operator(Protocol):
     def prompt(self, text: str) -> Future[Answer]:
         """Tell the policy something else from the next episode on; "" is the task's own."""
 
+    def hold(self, held: bool) -> None:
+        """The hold-to-run button is held, or has been released."""
+
     def label(self, outcome: str, episode: str) -> Future[Answer]:
         """Say how an episode ended; "" is the running or else the latest one."""

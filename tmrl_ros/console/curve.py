@@ -51,6 +51,7 @@ def episode_rows(records: Sequence[EpisodeRecord]) -> list[dict[str, Any]]:
             "t_context": _mean(record.t_context),
             "clipped": record.steps_clipped,
             "sent": record.steps_sent,
+            "human": record.human_steps,
         }
         for record in reversed(records)
     ]

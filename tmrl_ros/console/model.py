@@ -57,6 +57,7 @@ class ConsoleModel:
         cameras: Names of the cameras.
         expected: Nodes that the graph should have.
         prompts: What the policy was trained to be told.
+        hold_to_run: The arm moves only while somebody holds a button.
     """
 
     session: str
@@ -65,6 +66,7 @@ class ConsoleModel:
     cameras: tuple[str, ...] = ()
     expected: tuple[str, ...] = ()
     prompts: tuple[str, ...] = ()
+    hold_to_run: bool = False
     clock: WallClock = field(default_factory=WallClock)
     _safety: SafetyReport | None = None
     _safety_s: float = 0.0
@@ -188,6 +190,7 @@ class ConsoleModel:
                 else self.prompt,
                 "prompts": list(self.prompts),
                 "cameras": list(self.cameras),
+                "hold_to_run": self.hold_to_run,
                 "safety": self._safety_view(now_s),
                 "episode": _episode_view(self._episode),
                 "label_target": self._label.name,

@@ -1,4 +1,4 @@
-"""What the console answers: the page's files, its two sockets, recordings, and the buttons.
+"""What the console answers: the page's files, its sockets, recordings, and the buttons.
 
 Buttons are `POST` requests, which a browser sends over other connections than the two sockets, so
 that a press of stop never queues behind pictures, however many pages are open.
@@ -21,6 +21,7 @@ from aiohttp import WSCloseCode, WSMsgType, web
 
 from tmrl_ros.console.access import Access
 from tmrl_ros.console.buttons import Answer, Operator
+from tmrl_ros.console.hold import HoldLink
 from tmrl_ros.console.lifeline import Lifeline
 from tmrl_ros.console.model import ConsoleModel
 from tmrl_ros.console.pictures import Pictures
@@ -32,6 +33,7 @@ FILES = {
     "console.css": "text/css",
     "console.js": "text/javascript",
     "stop.js": "text/javascript",
+    "hold.js": "text/javascript",
     "player.js": "text/javascript",
     "uPlot.iife.min.js": "text/javascript",
     "uPlot.min.css": "text/css",
@@ -94,6 +96,7 @@ class Routes:
             app.router.add_get(f"/{name}", self._file)
         app.router.add_get("/alive", self._alive)
         app.router.add_get("/api/state", self._state)
+        app.router.add_get("/api/hold", self._hold)
         app.router.add_get("/api/pictures", self._picture_stream)
         app.router.add_get("/api/log", self._log)
         app.router.add_get("/api/episodes/{episode}", self._playback)
@@ -164,6 +167,21 @@ class Routes:
                 await socket.send_str(json.dumps({"state": state}))
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(changed.wait(), STATE_PERIOD_S)
+
+    async def _hold(self, request: web.Request) -> web.WebSocketResponse:
+        """Hear a page's hold-to-run button; whose connection ends has released it."""
+        link, operator = HoldLink(), self._console.operator
+        async with self._socket(request) as socket:
+            try:
+                async for message in socket:
+                    if message.type is not WSMsgType.TEXT or len(message.data) > 100:
+                        break
+                    operator.hold(link.hear(message.data, time.monotonic()))
+            except ValueError:  # somebody else's words
+                pass
+            finally:
+                operator.hold(False)
+        return socket
 
     async def _picture_stream(self, request: web.Request) -> web.WebSocketResponse:
         """Send every camera's newest picture: one byte of length, its name, the JPEG file."""

@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 from tmrl_ros.core.comparison import ComparisonConfig
 from tmrl_ros.core.method_config import MethodConfig as MethodConfig
 from tmrl_ros.core.section import Section
+from tmrl_ros.core.teleop_config import TeleopConfig as TeleopConfig
 
 Vector3 = Annotated[list[float], Field(min_length=3, max_length=3)]
 Quaternion = Annotated[list[float], Field(min_length=4, max_length=4)]
@@ -83,6 +84,20 @@ class SafetyConfig(Section):
     max_force_n: float = Field(60.0, gt=0)
     chunk_progress_timeout_s: float = Field(
         5.0, gt=0, description="wall time in which the robot must answer a target"
+    )
+
+    teleop_timeout_s: float = Field(
+        0.3, gt=0, le=2, description="a person's command older than this has let go"
+    )
+    teleop_blend_s: float = Field(
+        0.25, ge=0, le=2, description="in which a person's share grows and fades"
+    )
+    hold_to_run: bool = Field(False, description="the arm moves only while a person holds a button")
+    hold_timeout_s: float = Field(
+        0.3, gt=0, le=1, description="without a word of the button it counts as released"
+    )
+    hold_grace_s: float = Field(
+        0.5, ge=0, le=2, description="robot time of a release after which the chunk still goes on"
     )
 
     @model_validator(mode="after")
@@ -318,6 +333,7 @@ class Config(Section):
     recorder: RecorderConfig = RecorderConfig()
     reward: RewardConfig = RewardConfig()
     comparison: ComparisonConfig = ComparisonConfig()
+    teleop: TeleopConfig = TeleopConfig()
 
     @model_validator(mode="after")
     def _parts_agree(self) -> Config:

@@ -82,6 +82,8 @@ def nodes_for(config: Config, config_file: Path, kind: Kind = "finetune") -> lis
         nodes.append(NodeSpec("recorder", file, stop_last=True))
     if kind != "collect" and config.method.learns:
         nodes.append(NodeSpec("learner", file))
+    if config.teleop.enabled:
+        nodes.append(NodeSpec("teleop", file, optional=True))
     if config.session.console:
         nodes.append(NodeSpec("console", file, optional=True))
     if config.session.rviz:

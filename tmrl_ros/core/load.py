@@ -28,6 +28,7 @@ FOLDERS = {
     "recorder": "recorder",
     "reward": "rewards",
     "comparison": "comparisons",
+    "teleop": "teleop",
 }
 DEFAULTS = {
     "robot": "sim",
@@ -39,6 +40,7 @@ DEFAULTS = {
     "recorder": "default",
     "reward": "simulator",
     "comparison": "none",
+    "teleop": "off",
 }
 
 BUNDLES = ("task", "reward")  # sections whose `bundle` is a folder
@@ -208,6 +210,7 @@ def write_config(config: Config, path: Path) -> None:
 def config_hash(config: Config) -> str:
     """Hash of everything but where it runs and who watches: equal hashes mean equal experiments."""
     values = _portable(config)
+    values.pop("teleop")
     for key in NOT_OF_THE_EXPERIMENT:
         values["session"].pop(key)
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]

@@ -15,9 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
+ByteArray = NDArray[np.uint8]
 Float32Array = NDArray[np.float32]
 
 NANOSECONDS = 1_000_000_000
+
+HOLD_RELEASED = "HOLD_RELEASED"
+"""Reason of a chunk that ended, or was refused, because nobody held the hold-to-run button."""
 
 
 class RobotMode(IntEnum):
@@ -150,8 +154,26 @@ class Chunk:
 
 
 @dataclass(frozen=True)
+class TeleopCommand:
+    """How a person moves the arm (`TeleopCommand`).
+
+    `linear_mps` is the wanted velocity of the tool (3,), base frame; `gripper` the wanted opening
+    0..1, NaN leaves it as it is. Without `engaged` the person gives the arm back.
+    """
+
+    device: str
+    engaged: bool
+    linear_mps: FloatArray
+    gripper: float
+    frame_id: str = ""
+
+
+@dataclass(frozen=True)
 class Outcome:
-    """What the supervisor did with a chunk; `executed` and `measured` (steps_sent, action_dim)."""
+    """What the supervisor did with a chunk; `executed` and `measured` (steps_sent, action_dim).
+
+    `sources` (steps_sent,) holds a `ChunkSource` per row: HUMAN where a person moved the arm.
+    """
 
     stamp_ns: int
     sequence: int
@@ -166,6 +188,12 @@ class Outcome:
     measured: FloatArray
     duration_s: float
     chunk_age_s: float
+    sources: ByteArray = field(default_factory=lambda: np.zeros(0, np.uint8))
+
+    @property
+    def human_steps(self) -> int:
+        """Rows in which a person moved the arm."""
+        return int(np.count_nonzero(self.sources == ChunkSource.HUMAN))
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ from tmrl_ros.core.types import (
     RobotMode,
     RobotSample,
     Target,
+    TeleopCommand,
 )
 from tmrl_ros.data.plans import PLAN_SIZE
 
@@ -104,8 +105,21 @@ def chunk(msg: Any) -> Chunk:
 
 
 def outcome(msg: Any) -> Outcome:
-    """Outcome from a `ChunkOutcome`."""
+    """Outcome from a `ChunkOutcome`.
+
+    Bags of older sessions do not say who asked for each row: then it was the chunk's source.
+
+    Raises:
+        ValueError: `executed`, `measured` or `sources` does not have `steps_sent` rows.
+    """
     shape = (int(msg.steps_sent), int(msg.action_dim))
+    sources = np.array(getattr(msg, "sources", ()), np.uint8)
+    if not sources.size:
+        sources = np.full(shape[0], int(msg.source), np.uint8)
+    if len(sources) != shape[0]:
+        raise ValueError(
+            f"outcome {msg.sequence} names the sources of {len(sources)} rows and sent {shape[0]}"
+        )
     return Outcome(
         stamp_ns=to_ns(msg.header.stamp),
         sequence=int(msg.sequence),
@@ -120,6 +134,18 @@ def outcome(msg: Any) -> Outcome:
         measured=np.array(msg.measured, np.float64).reshape(shape),
         duration_s=float(msg.duration_s),
         chunk_age_s=float(msg.chunk_age_s),
+        sources=sources,
+    )
+
+
+def teleop(msg: Any) -> TeleopCommand:
+    """Command from a `TeleopCommand`."""
+    return TeleopCommand(
+        device=str(msg.device),
+        engaged=bool(msg.engaged),
+        linear_mps=_vector(msg.linear),
+        gripper=float(msg.gripper),
+        frame_id=str(msg.header.frame_id),
     )
 
 

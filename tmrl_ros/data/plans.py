@@ -38,6 +38,17 @@ def plan_of(actions: FloatArray) -> Float32Array:
     return picked.reshape(*picked.shape[:-2], PLAN_SIZE)
 
 
+def executed_plan(executed: FloatArray, horizon: int) -> Float32Array:
+    """Plan (16,) of what was executed of a chunk, where a person had a hand in it.
+
+    Args:
+        executed: (S, 4), 1 <= S <= horizon, in the chunk's action space.
+        horizon: Rows that the chunk had. For those that were not carried out, the tool stays.
+    """
+    rest = np.repeat(executed[-1:], max(0, horizon - len(executed)), axis=0)
+    return plan_of(np.concatenate([executed, rest])[:horizon])
+
+
 def move_plan(actions: FloatArray, edits: Float32Array) -> FloatArray:
     """Chunks (..., H, 4) with plans moved by `edits` (..., 16), straight between their points."""
     horizon = actions.shape[-2]

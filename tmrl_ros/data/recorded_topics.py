@@ -34,6 +34,8 @@ def graph_topics(config: Config) -> list[Topic]:
         Topic(topics.ACTION_CHUNK, "tmrl_msgs/msg/ActionChunk"),
         Topic(topics.RESET_CHUNK, "tmrl_msgs/msg/ActionChunk"),
         Topic(topics.CHUNK_OUTCOME, "tmrl_msgs/msg/ChunkOutcome"),
+        Topic(topics.TELEOP_COMMAND, "tmrl_msgs/msg/TeleopCommand", numbered=False),
+        Topic(topics.HOLD_TO_RUN, "std_msgs/msg/Bool", numbered=False),
         Topic(topics.ROBOT_TARGET, "tmrl_msgs/msg/RobotTarget"),
         Topic(topics.ROBOT_STATE, "tmrl_msgs/msg/RobotState"),
         Topic(topics.JOINT_STATES, "sensor_msgs/msg/JointState"),

@@ -16,6 +16,7 @@ import numpy as np
 
 from tmrl_ros.core.attempts import is_earlier
 from tmrl_ros.core.types import (
+    HOLD_RELEASED,
     Chunk,
     ChunkResult,
     ChunkSource,
@@ -27,7 +28,7 @@ from tmrl_ros.core.types import (
     Outcome,
     Reward,
 )
-from tmrl_ros.data.plans import plans_of
+from tmrl_ros.data.plans import executed_plan, plans_of
 from tmrl_ros.data.trims import Trim, trimmed_end
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ class Transition:
     otherwise unless another reward was chosen. `terminated` rows do not bootstrap; `truncated` ones
     do, with their true next features. `edited`: the chunk is not what the policy makes of z, t and
     eps alone. `progress` and `next_progress` are in [0, 1], of the observations before and after.
+    `human_steps`: rows in which a person moved the arm; where there are any, `plan` is
+    made from what was executed, and z, t and eps did not make that motion.
     """
 
     episode_id: str
@@ -69,6 +72,7 @@ class Transition:
     actor: str = ""
     progress: float = 0.0
     next_progress: float = 0.0
+    human_steps: int = 0
 
     @property
     def by_base(self) -> bool:
@@ -292,7 +296,8 @@ class EpisodeAssembler:
         """Whether the stop that ended this chunk was the policy's own failure."""
         failed = self._ended is not None and self._ended.outcome is EpisodeOutcome.FAILURE
         last = decision == self._decisions() - 1
-        return failed and last and outcome.result is ChunkResult.ABORTED
+        stopped = outcome.result is ChunkResult.ABORTED and outcome.reason != HOLD_RELEASED
+        return failed and last and stopped
 
     def _row(self, decision: int) -> Transition:
         chunk, after = self._chunks[decision], self._chunks.get(decision + 1)
@@ -307,7 +312,10 @@ class EpisodeAssembler:
             reward, terminated = 0.0, True
         last = ended is not None and decision == self._decisions() - 1
         timeout = ended is not None and ended.outcome is EpisodeOutcome.TIMEOUT
-        plans, following = plans_of(chunk), plans_of(after or chunk)
+        outcome, following = self._outcomes[chunk.sequence], plans_of(after or chunk)
+        plans = plans_of(chunk)[:1]
+        if outcome.human_steps:
+            plans = executed_plan(outcome.executed, len(chunk.actions))[None]
         return Transition(
             episode_id=self.episode_id,
             decision=decision,
@@ -316,7 +324,7 @@ class EpisodeAssembler:
             t_context=chunk.t_context,
             eps_context=chunk.eps_context,
             plan=plans[0] if len(plans) else NO_PLAN,
-            executed=self._outcomes[chunk.sequence].executed,
+            executed=outcome.executed,
             source=chunk.source,
             reward=reward,
             next_features=after.features if after else chunk.features,
@@ -329,6 +337,7 @@ class EpisodeAssembler:
             edited=bool(np.any(chunk.edit)),
             progress=self._progress(decision),
             next_progress=1.0 if terminated and reward > 0 else self._progress(decision + 1),
+            human_steps=outcome.human_steps,
         )
 
     def _progress(self, decision: int) -> float:

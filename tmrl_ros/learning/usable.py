@@ -17,13 +17,18 @@ def usable(rows: Sequence[Transition], method: MethodConfig, z_size: int) -> lis
 
     Critics of plans need features and a plan, whoever made it: a person, a demonstrator, any
     policy. Critics of noise need the one z that made the chunk: no demonstration has it, nor a
-    chunk with noise of its own in every row, nor one that was edited; `dsrl` also needs t = 0.
+    chunk with noise of its own in every row, nor one that was edited or that a person took over;
+    `dsrl` also needs t = 0.
     """
     rows = [row for row in rows if row.features.size and row.plan.size]
     if METHODS[method.name].judges == "noise":
         exact = method.steers_context
         return [
-            row for row in rows if row.z.size and not row.edited and (exact or row.t_context == 0.0)
+            row
+            for row in rows
+            if row.z.size
+            and not (row.edited or row.human_steps)
+            and (exact or row.t_context == 0.0)
         ]
     none = np.zeros(z_size, np.float32)
     return [row if row.z.size else replace(row, z=none) for row in rows]

@@ -61,7 +61,12 @@ Counts = dict[str, list[float]]
 
 
 def count(counts: Counts, rows: Sequence[Transition], times: float = 1.0) -> None:
-    """Add an episode to the counts if it was one of warm-up; `times` = -1 takes it back."""
+    """Add an episode to the counts if it was one of warm-up; `times` = -1 takes it back.
+
+    How an episode ends in which a person took the arm says nothing about its level.
+    """
+    if any(row.human_steps for row in rows):
+        return
     if rows and all(row.parameters_version == 0 and not row.by_base for row in rows):
         level = counts.setdefault(f"{rows[0].t_context:g}", [0.0, 0.0])
         level[0 if rows[0].success_episode else 1] += times

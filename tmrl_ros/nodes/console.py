@@ -78,6 +78,7 @@ class ConsoleNode(ConfiguredNode):
             cameras=tuple(camera.name for camera in self.config.cameras.cameras),
             expected=tuple(node.name for node in nodes_for(self.config, file, "up")),
             prompts=known_prompts(self.config.task),
+            hold_to_run=self.config.safety.hold_to_run,
         )
         self._model.clock.restore(read_json(self.session_dir / TIMES_FILE))
         self._pictures = Pictures()

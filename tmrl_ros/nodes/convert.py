@@ -19,7 +19,9 @@ from tmrl_msgs.msg import (
     RewardEstimate,
     RobotState,
     RobotTarget,
+    TeleopCommand,
 )
+from tmrl_ros.core import types
 from tmrl_ros.core.types import (
     NANOSECONDS,
     Chunk,
@@ -146,9 +148,22 @@ def outcome_to_msg(outcome: Outcome, action_dim: int) -> ChunkOutcome:
         steps_clipped=outcome.steps_clipped,
         action_dim=action_dim,
         executed=array.array("d", outcome.executed.ravel()),
+        sources=array.array("B", outcome.sources.tolist()),
         measured=array.array("d", outcome.measured.ravel()),
         duration_s=float(outcome.duration_s),
         chunk_age_s=float(outcome.chunk_age_s),
+    )
+
+
+def teleop_to_msg(command: types.TeleopCommand, stamp_ns: int) -> TeleopCommand:
+    """`TeleopCommand` from a command, with a stamp of the wall clock."""
+    x, y, z = (float(v) for v in command.linear_mps)
+    return TeleopCommand(
+        header=header(stamp_ns, command.frame_id),
+        device=command.device,
+        engaged=command.engaged,
+        linear=Vector3(x=x, y=y, z=z),
+        gripper=float(command.gripper),
     )
 
 

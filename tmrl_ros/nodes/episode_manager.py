@@ -16,7 +16,6 @@ from rclpy.action import ActionServer, CancelResponse, GoalResponse
 from rclpy.action.server import ServerGoalHandle
 from rclpy.clock import Clock, ClockType
 from rclpy.parameter import Parameter
-from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.task import Future
 from std_msgs.msg import Bool, String
 from std_srvs.srv import SetBool, Trigger
@@ -37,7 +36,7 @@ from tmrl_ros.core import topics
 from tmrl_ros.core.config import Config
 from tmrl_ros.core.types import ChunkSource, Episode, EpisodeState, Phase
 from tmrl_ros.data import decode
-from tmrl_ros.nodes.common import EVENTS, LATCHED, RELIABLE, ConfiguredNode, run_node
+from tmrl_ros.nodes.common import EVENTS, LATCHED, NEWEST, RELIABLE, ConfiguredNode, run_node
 from tmrl_ros.nodes.convert import chunk_to_msg, episode_to_msg
 from tmrl_ros.nodes.goal_messages import feedback_to_msg, goal_from_msg, result_to_msg
 from tmrl_ros.session.commands import Announce, AskScene, Command, Move, ResetStop, Say
@@ -48,10 +47,6 @@ from tmrl_ros.session.runner import GoalRunner, prompt_refusal, run_settings
 
 TICK_S = 0.05
 LOOK_AROUND_S = 0.25
-# Only the newest state matters here, and simulated time may run at hundreds of states a second.
-NEWEST = QoSProfile(
-    depth=1, history=HistoryPolicy.KEEP_LAST, reliability=ReliabilityPolicy.RELIABLE
-)
 
 
 class EpisodeManager(ConfiguredNode):

@@ -15,6 +15,7 @@ from rcl_interfaces.srv import SetParameters
 from rclpy.action import ActionClient
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
+from std_msgs.msg import Bool
 from std_srvs.srv import SetBool, Trigger
 
 from tmrl_msgs.action import RunEpisodes
@@ -23,6 +24,7 @@ from tmrl_ros.console.buttons import Answer
 from tmrl_ros.core import topics
 from tmrl_ros.core.config import Config
 from tmrl_ros.core.types import EpisodeOutcome, Phase
+from tmrl_ros.nodes.common import NEWEST
 from tmrl_ros.session.seeds import PHASE_NAMES, split_episode_id
 
 OUTCOMES = {outcome.name.lower(): outcome for outcome in EpisodeOutcome if outcome.value}
@@ -53,6 +55,7 @@ class OperatorCalls:
         self._label = client(LabelEpisode, topics.LABEL_EPISODE)
         self._pause = client(SetBool, topics.PAUSE)
         self._settings = client(SetParameters, topics.MANAGER_PARAMETERS)
+        self._holds = node.create_publisher(Bool, topics.HOLD_TO_RUN, NEWEST)
         self._run = ActionClient(node, RunEpisodes, topics.RUN_EPISODES, callback_group=group)
 
     def stop(self) -> Future[Answer]:
@@ -98,6 +101,10 @@ class OperatorCalls:
 
         self._settings.call_async(request).add_done_callback(pass_on)
         return found
+
+    def hold(self, held: bool) -> None:
+        """Say that the hold-to-run button is held, or released; say it again while it is held."""
+        self._holds.publish(Bool(data=held))
 
     def label(self, outcome: str, episode: str) -> Future[Answer]:
         """Say how an episode ended.

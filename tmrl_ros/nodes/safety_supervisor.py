@@ -15,15 +15,23 @@ from collections.abc import Callable
 import numpy as np
 from rclpy.clock import Clock, ClockType
 from rclpy.duration import Duration
+from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
 from visualization_msgs.msg import MarkerArray
 
-from tmrl_msgs.msg import ActionChunk, ChunkOutcome, RobotState, RobotTarget, SafetyState
+from tmrl_msgs.msg import (
+    ActionChunk,
+    ChunkOutcome,
+    RobotState,
+    RobotTarget,
+    SafetyState,
+    TeleopCommand,
+)
 from tmrl_ros.core import topics
 from tmrl_ros.core.config import Config
 from tmrl_ros.core.types import Chunk, ChunkSource, Outcome, Target
 from tmrl_ros.data import decode
-from tmrl_ros.nodes.common import LATCHED, RELIABLE, ConfiguredNode, run_node
+from tmrl_ros.nodes.common import LATCHED, NEWEST, RELIABLE, ConfiguredNode, run_node
 from tmrl_ros.nodes.convert import header, outcome_to_msg, target_to_msg, to_time
 from tmrl_ros.nodes.safety_markers import safety_markers
 from tmrl_ros.safety.chunk_rules import ACTION_DIM
@@ -55,6 +63,8 @@ class SafetySupervisor(ConfiguredNode):
         for topic in (topics.ACTION_CHUNK, topics.RESET_CHUNK):
             self.create_subscription(ActionChunk, topic, self._on_chunk, RELIABLE)
         self.create_subscription(RobotState, topics.ROBOT_STATE, self._on_state, RELIABLE)
+        self.create_subscription(TeleopCommand, topics.TELEOP_COMMAND, self._on_teleop, NEWEST)
+        self.create_subscription(Bool, topics.HOLD_TO_RUN, self._on_hold_to_run, NEWEST)
         self.create_service(Trigger, topics.STOP, self._on_stop)
         self.create_service(Trigger, topics.RESET, self._on_reset)
         steady = Clock(clock_type=ClockType.STEADY_TIME)
@@ -91,6 +101,12 @@ class SafetySupervisor(ConfiguredNode):
             self._carry_out(lambda: self._gate.on_malformed_chunk(readable, what, now))
             return
         self._carry_out(lambda: self._gate.on_chunk(chunk, now))
+
+    def _on_teleop(self, msg: TeleopCommand) -> None:
+        self._carry_out(lambda: self._gate.on_teleop(decode.teleop(msg), time.monotonic()))
+
+    def _on_hold_to_run(self, msg: Bool) -> None:
+        self._carry_out(lambda: self._gate.on_hold_to_run(bool(msg.data), time.monotonic()))
 
     def _on_stop(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self._carry_out(lambda: self._gate.on_stop(time.monotonic()))

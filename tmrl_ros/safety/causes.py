@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from tmrl_ros.core.types import HOLD_RELEASED
+
 
 class Code(StrEnum):
     """Cause of a latch, as published in `SafetyState.code` and `ChunkOutcome.reason`."""
@@ -48,14 +50,17 @@ class Code(StrEnum):
     START_ROTATION = "START_ROTATION"
     STALE_CHUNK = "STALE_CHUNK"
     CHUNK_AHEAD = "CHUNK_AHEAD"
+    # a person at a stick
+    TELEOP_COMMAND = "TELEOP_COMMAND"
 
 
 class Refusal(StrEnum):
-    """Why a chunk was refused without latching, as published in `ChunkOutcome.reason`."""
+    """Why a chunk was refused or ended without latching, as published in `ChunkOutcome.reason`."""
 
     LATCHED = "LATCHED"
     BUSY = "BUSY"
     OUT_OF_ORDER = "OUT_OF_ORDER"
+    HOLD_RELEASED = HOLD_RELEASED
 
 
 _POLICY = "Do not go on before the policy bundle and its output are checked."
@@ -98,6 +103,7 @@ ADVICE: dict[Code, str] = {
     Code.ROTATION_STEP: _POLICY,
     Code.START_ROTATION: "Guide the tool to the task's orientation by hand, then reset.",
     Code.STALE_CHUNK: "The policy answers too late: look at its inference time and the load.",
+    Code.TELEOP_COMMAND: "Let go; check the device, its axes in teleop.* and its driver.",
     Code.CHUNK_AHEAD: "Stamps must be the robot's clock; check who made the chunk.",
 }
 

@@ -63,6 +63,14 @@ def plan_chunk(chunk: Chunk, limits: Limits) -> Plan | Cause:
     return next(_motion_causes(plan, chunk.sequence, limits), None) or plan
 
 
+def void_plan(chunk: Chunk, measured: Measured) -> Plan:
+    """A plan in the place of one that may not be executed, for a person's rows to replace."""
+    position = chunk.reference_pose.position
+    reference = vec3(position) if all_plausible(position) else measured.position
+    steps = chunk.execute_steps
+    return Plan(reference, measured.quaternion, (measured.position,) * steps, (0.0,) * steps)
+
+
 def start_cause(
     plan: Plan, measured: Measured, asked_before: Quat | None, limits: Limits
 ) -> Cause | None:

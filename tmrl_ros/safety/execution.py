@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tmrl_ros.core.types import Chunk, ChunkResult, FloatArray, Outcome
+from tmrl_ros.core.types import Chunk, ChunkResult, ChunkSource, FloatArray, Outcome
 from tmrl_ros.safety.causes import Cause
 from tmrl_ros.safety.chunk_rules import ACTION_DIM, Plan
 from tmrl_ros.safety.geometry import (
@@ -21,6 +21,7 @@ from tmrl_ros.safety.geometry import (
 from tmrl_ros.safety.keep_out import way_cause
 from tmrl_ros.safety.limits import Limits
 from tmrl_ros.safety.state_rules import Measured
+from tmrl_ros.safety.takeover import NOWHERE, Hand
 
 CLIPPED_M = 1e-6
 
@@ -63,14 +64,21 @@ def seed(last: ToolPose | None, measured: Measured, limits: Limits) -> ToolPose:
 class Execution:
     """Rows sent and measured so far of one accepted chunk."""
 
-    def __init__(self, chunk: Chunk, plan: Plan, limits: Limits) -> None:
-        """Prepare; nothing is sent yet."""
+    def __init__(self, chunk: Chunk, plan: Plan, limits: Limits, *, void: bool = False) -> None:
+        """Prepare; nothing is sent yet. Of a `void` plan only the number of rows is used."""
         self.chunk = chunk
         self.plan = plan
         self._limits = limits
         self._started_ns = 0
         self._executed: list[list[float]] = []
         self._measured: list[list[float]] = []
+        self._sources: list[int] = []
+        self._pose = ToolPose(plan.positions[0], plan.quaternion)
+        self._opening = plan.openings[0]
+        self._source = chunk.source
+        self._taken = False  # a person has held the arm in an earlier row
+        self.void = void
+        self.by_person = False
         self.steps_clipped = 0
 
     @property
@@ -83,6 +91,48 @@ class Execution:
         """Whether no row is left to send."""
         return len(self._executed) == len(self.plan.positions)
 
+    def prepare(
+        self, before: ToolPose, measured: Measured, opening: float, hand: Hand | None
+    ) -> None:
+        """Work out what the next row asks for.
+
+        A person's share steers from the target before. The policy's share goes to its row until a
+        person has held the arm in this chunk; from then on it goes on by the policy's own steps, so
+        that the arm is not pulled back, and the gripper stays as the person left it. Both together
+        lead the tool by no more than a chunk may when it begins: an arm that is blocked is not
+        pressed harder and harder.
+
+        Args:
+            before: The target before, or `seed` for the first row.
+            measured: Where the arm is.
+            opening: The gripper's, as it was last commanded.
+            hand: What a person does, if one does.
+        """
+        row = len(self._executed)
+        self.by_person = self._taken or self.void or hand is not None
+        self._source = self.chunk.source if hand is None else ChunkSource.HUMAN
+        if not self.by_person:
+            self._pose = ToolPose(self.plan.positions[row], self.plan.quaternion)
+            self._opening = self.plan.openings[row]
+            return
+        start = self.plan.positions[row - 1] if self._taken else before.position
+        hand = hand or Hand(0.0, NOWHERE, None, False)
+        goal = start if self.void else self.plan.positions[row]
+        x, y, z = (
+            at + hand.share * steered + (1.0 - hand.share) * (end - begin)
+            for at, steered, end, begin in zip(before.position, hand.move, goal, start, strict=True)
+        )
+        asked = step_toward(measured.position, (x, y, z), self._limits.max_start_offset_m)
+        self._pose = ToolPose(asked, before.quaternion if self.void else self.plan.quaternion)
+        self._taken = self._taken or hand.engaged
+        self._opening = opening if self._taken or self.void else self.plan.openings[row]
+        if hand.opening is not None:
+            self._opening = hand.opening
+
+    def stay(self, before: ToolPose) -> None:
+        """Ask for nothing in the next row, where a person would steer into what is forbidden."""
+        self._pose = before
+
     def next_cause(self, before: ToolPose) -> Cause | None:
         """What is wrong with sending the next row now.
 
@@ -92,7 +142,7 @@ class Execution:
         return way_cause(before.position, pose.position, "The next target", self._limits)
 
     def _asked(self) -> ToolPose:
-        return ToolPose(self.plan.positions[len(self._executed)], self.plan.quaternion)
+        return self._pose
 
     def next_target(self, before: ToolPose, stamp_ns: int) -> tuple[ToolPose, float]:
         """Clip the next row and count it as sent.
@@ -104,27 +154,28 @@ class Execution:
         Returns:
             The pose to send and the gripper opening, 0..1.
         """
-        row = len(self._executed)
-        if row == 0:
+        if not self._executed:
             self._started_ns = stamp_ns
         asked = self._asked()
         pose = clip(asked, before, self._limits)
-        opening = min(max(self.plan.openings[row], 0.0), 1.0)
+        opening = min(max(self._opening, 0.0), 1.0)
         moved_m = math.dist(asked.position, pose.position)
         if moved_m > CLIPPED_M or pose.quaternion != asked.quaternion:
             self.steps_clipped += 1
         self._executed.append(self._relative(pose.position, opening))
+        self._sources.append(int(self._source))
         return pose, opening
 
     def arrived(self, measured: Measured) -> None:
-        """Record what the arm did with the target sent last."""
+        """Record what the arm did with the target sent last, once."""
+        if len(self._measured) == len(self._executed):
+            return
         opening = measured.width_m / self._limits.gripper_max_width_m
         self._measured.append(self._relative(measured.position, opening))
 
     def outcome(self, result: ChunkResult, reason: str, measured: Measured) -> Outcome:
         """What became of the chunk; `measured` stands for a last target that was not answered."""
-        if len(self._measured) < len(self._executed):
-            self.arrived(measured)
+        self.arrived(measured)
         started_ns = self._started_ns if self.started else measured.stamp_ns
         return Outcome(
             stamp_ns=measured.stamp_ns,
@@ -140,6 +191,7 @@ class Execution:
             measured=_rows(self._measured),
             duration_s=max(0, measured.stamp_ns - started_ns) / 1e9,
             chunk_age_s=(started_ns - self.chunk.stamp_ns) / 1e9,
+            sources=np.array(self._sources, np.uint8),
         )
 
     def _relative(self, position: Vec3, opening: float) -> list[float]:

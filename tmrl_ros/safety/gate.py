@@ -17,15 +17,18 @@ from tmrl_ros.core.types import (
     Pose,
     RobotSample,
     Target,
+    TeleopCommand,
 )
 from tmrl_ros.safety.causes import Cause, Code, Refusal, cause
-from tmrl_ros.safety.chunk_rules import age_cause, plan_chunk, start_cause
+from tmrl_ros.safety.chunk_rules import Plan, age_cause, plan_chunk, start_cause, void_plan
 from tmrl_ros.safety.execution import Execution, ToolPose, seed, unsent_outcome
 from tmrl_ros.safety.geometry import Quat
+from tmrl_ros.safety.hold_to_run import MESSAGE, HoldToRun
 from tmrl_ros.safety.latch import Latch
 from tmrl_ros.safety.limits import Limits
 from tmrl_ros.safety.state_rules import Measured
 from tmrl_ros.safety.status import Counters, Effect, GateState, GateStatus, StateChanged
+from tmrl_ros.safety.takeover import REPLACED, Takeover
 from tmrl_ros.safety.watch import RobotWatch
 
 YIELD_S = 1.0
@@ -44,6 +47,8 @@ class Gate:
         self._limits = Limits.of(safety, robot)
         self._watch = RobotWatch(self._limits)
         self._latch = Latch(cause(Code.START, "The supervisor has just started."), wall_s)
+        self._takeover = Takeover(safety, self._limits)
+        self._hold_to_run = HoldToRun(safety)
         self._counters = Counters()
         self._run: Execution | None = None
         self._answer_due_s = 0.0
@@ -61,19 +66,23 @@ class Gate:
             return self._yield_to(causes) if advanced else []
         if causes:
             return self._stop(causes[0], wall_s)
+        paused = self._follow_hold_to_run(wall_s)
         run, measured = self._run, self._watch.measured
         if run is None or measured is None:
-            return []
+            return paused
         if not run.started:
-            return self._start(run, wall_s) if sample.stamp_ns >= run.chunk.stamp_ns else []
+            due = sample.stamp_ns >= run.chunk.stamp_ns and not self._hold_to_run.paused
+            return self._start(run, wall_s) if due else paused
         if not advanced:
-            return []
+            return paused
         run.arrived(measured)
-        if not run.all_sent and self._last is not None:
-            return self._send(run, self._last, measured, wall_s)
-        self._run = None
-        self._counters.chunks_executed += 1
-        return [run.outcome(ChunkResult.EXECUTED, "", measured), StateChanged()]
+        if run.all_sent:
+            self._run = None
+            self._counters.chunks_executed += 1
+            return [*paused, run.outcome(ChunkResult.EXECUTED, "", measured), StateChanged()]
+        if self._hold_to_run.paused or self._last is None:
+            return paused
+        return self._send(run, self._last, measured, wall_s)
 
     def on_chunk(self, chunk: Chunk, wall_s: float) -> list[Effect]:
         """Judge a chunk and, if it may be executed, send its first target."""
@@ -82,7 +91,7 @@ class Gate:
             return [unsent_outcome(chunk, ChunkResult.SKIPPED, "", self._stamp_ns)]
         if self._latch.cause is not None:
             return [self._reject(chunk, Refusal.LATCHED)]
-        plan = plan_chunk(chunk, self._limits)
+        plan = self._judge(chunk, wall_s)
         if isinstance(plan, Cause):
             return [*self._stop(plan, wall_s), self._reject(chunk, plan.code)]
         if not self._in_order(chunk):
@@ -92,11 +101,25 @@ class Gate:
         wrong = age_cause(chunk, self._stamp_ns, self._limits)
         if wrong is not None:
             return [*self._stop(wrong, wall_s), self._reject(chunk, wrong.code)]
-        run = self._run = Execution(chunk, plan, self._limits)
         self._answer_due_s = wall_s + self._limits.progress_timeout_s
-        if chunk.stamp_ns > self._stamp_ns:
-            return [StateChanged()]  # the state it was made from is still on its way to us
+        paused = self._follow_hold_to_run(wall_s)
+        run = self._run = plan
+        if chunk.stamp_ns > self._stamp_ns or self._hold_to_run.paused:
+            # The state it was made from is still on its way to us, or nobody holds the button.
+            return [*paused, StateChanged()]
         return [*self._start(run, wall_s), StateChanged()]
+
+    def on_teleop(self, command: TeleopCommand, wall_s: float) -> list[Effect]:
+        """A person steers; what they ask for goes into the rows of the chunk that runs."""
+        if self._latch.cause is not None:
+            return []
+        wrong = self._takeover.on_command(command, wall_s)
+        return self._stop(wrong, wall_s) if wrong is not None else []
+
+    def on_hold_to_run(self, held: bool, wall_s: float) -> list[Effect]:
+        """A person holds the hold-to-run button, or has released it."""
+        self._hold_to_run.on_signal(held, wall_s)
+        return self._follow_hold_to_run(wall_s)
 
     def on_malformed_chunk(self, chunk: Chunk, what: str, wall_s: float) -> list[Effect]:
         """Latch on a chunk message that cannot be read; `chunk` holds what could be."""
@@ -140,6 +163,9 @@ class Gate:
             silence = self._watch.silence(wall_s)
             if silence is not None:
                 return self._stop(silence, wall_s)
+            paused = self._follow_hold_to_run(wall_s)
+            if self._hold_to_run.paused:
+                return paused
             if self._run is not None and wall_s > self._answer_due_s:
                 waited = f"{self._limits.progress_timeout_s:.1f} s"
                 what = f"The robot did not answer a target for {waited}."
@@ -155,12 +181,14 @@ class Gate:
     def status(self, wall_s: float) -> GateStatus:
         """The stop as people see it."""
         latched, counters = self._latch.cause, self._counters
-        state = GateState.READY if self._run is None else GateState.RUNNING
+        released = latched is None and self._hold_to_run.released(wall_s)
+        state = GateState.READY if self._run is None or released else GateState.RUNNING
+        code = Refusal.HOLD_RELEASED.value if released else ""
         return GateStatus(
             stamp_ns=self._stamp_ns,
             state=state if latched is None else GateState.LATCHED,
-            code="" if latched is None else latched.code.value,
-            message="" if latched is None else latched.message,
+            code=code if latched is None else latched.code.value,
+            message=(MESSAGE if released else "") if latched is None else latched.message,
             value="" if latched is None else latched.value,
             latched_at_s=self._latch.latched_at_s,
             present_causes=self._present_codes(wall_s),
@@ -176,20 +204,76 @@ class Gate:
         measured = self._watch.measured
         return measured.stamp_ns if measured is not None else 0
 
+    def _judge(self, chunk: Chunk, wall_s: float) -> Execution | Cause:
+        """Prepare a chunk, or say what is wrong with it.
+
+        What it asks for does not matter while a person's rows replace it.
+        """
+        plan = plan_chunk(chunk, self._limits)
+        if isinstance(plan, Plan):
+            return Execution(chunk, plan, self._limits)
+        measured = self._watch.measured
+        if measured is None or not self._replaces(plan, wall_s):
+            return plan
+        return Execution(chunk, void_plan(chunk, measured), self._limits, void=True)
+
+    def _replaces(self, wrong: Cause, wall_s: float) -> bool:
+        return wrong.code in REPLACED and self._takeover.engaged(wall_s)
+
+    def _follow_hold_to_run(self, wall_s: float) -> list[Effect]:
+        """Hold the arm when the button is released, and let it go on when it is held again."""
+        button, run, measured = self._hold_to_run, self._run, self._watch.measured
+        if button.paused == button.released(wall_s) or self._latch.cause is not None:
+            return []
+        if not button.paused:
+            button.pause(self._stamp_ns)
+            effects, self._last = self._hold(), None
+            return [*effects, StateChanged()]
+        goes_on = button.resume(self._stamp_ns)
+        if run is None or measured is None:
+            return [StateChanged()]
+        self._answer_due_s = wall_s + self._limits.progress_timeout_s
+        if not run.started:
+            if run.chunk.stamp_ns > self._stamp_ns:
+                return [StateChanged()]
+            if age_cause(run.chunk, self._stamp_ns, self._limits) is None:
+                return [*self._start(run, wall_s), StateChanged()]
+            self._run = None
+            return [self._reject(run.chunk, Refusal.HOLD_RELEASED), StateChanged()]
+        if goes_on and not run.all_sent:
+            run.arrived(measured)
+            here = seed(None, measured, self._limits)
+            return [*self._send(run, here, measured, wall_s), StateChanged()]
+        if run.all_sent:
+            return [StateChanged()]
+        self._run = None
+        reason = Refusal.HOLD_RELEASED.value
+        return [run.outcome(ChunkResult.ABORTED, reason, measured), StateChanged()]
+
     def _start(self, run: Execution, wall_s: float) -> list[Effect]:
         measured = self._watch.measured
         assert measured is not None  # nothing runs before a state was heard: the reset is refused
         wrong = age_cause(run.chunk, measured.stamp_ns, self._limits)
-        wrong = wrong or start_cause(run.plan, measured, self._last_asked, self._limits)
+        if wrong is None and not run.void:
+            wrong = start_cause(run.plan, measured, self._last_asked, self._limits)
         if wrong is not None:
-            return self._stop(wrong, wall_s)
-        self._last_asked = run.plan.quaternion
+            if not self._replaces(wrong, wall_s):
+                return self._stop(wrong, wall_s)
+            run.void = True
+        if not run.void:
+            self._last_asked = run.plan.quaternion
         return self._send(run, seed(self._last, measured, self._limits), measured, wall_s)
 
     def _send(
         self, run: Execution, before: ToolPose, measured: Measured, wall_s: float
     ) -> list[Effect]:
+        hand = self._takeover.hand(measured.stamp_ns, wall_s)
+        opening = self._commanded_width_m(measured) / self._limits.gripper_max_width_m
+        run.prepare(before, measured, opening, hand)
         wrong = run.next_cause(before)
+        if wrong is not None and run.by_person:
+            run.stay(before)
+            wrong = run.next_cause(before)
         if wrong is not None:
             return self._stop(wrong, wall_s)
         clipped = run.steps_clipped
@@ -205,6 +289,7 @@ class Gate:
             return []
         self._yields_left = round(YIELD_S * self._limits.control_rate_hz)
         effects: list[Effect] = self._hold()
+        self._takeover.let_go()
         run, self._run, self._last, self._last_asked = self._run, None, None, None
         measured = self._watch.measured
         if run is not None and measured is not None:
@@ -226,11 +311,14 @@ class Gate:
         measured = self._watch.measured
         if measured is None:
             return []
-        width_m = self._width_m
-        if width_m is None:
-            width_m = min(max(measured.width_m, 0.0), self._limits.gripper_max_width_m)
         here = ToolPose(measured.position, measured.quaternion)
-        return [self._target(here, measured, width_m, hold=True)]
+        return [self._target(here, measured, self._commanded_width_m(measured), hold=True)]
+
+    def _commanded_width_m(self, measured: Measured) -> float:
+        """The gripper's last command, or what it measures before the first."""
+        if self._width_m is not None:
+            return self._width_m
+        return min(max(measured.width_m, 0.0), self._limits.gripper_max_width_m)
 
     def _target(self, tool: ToolPose, measured: Measured, width_m: float, *, hold: bool) -> Target:
         self._counters.targets_sent += 1

@@ -43,6 +43,7 @@ class Collector:
     _latency_ms: list[float] = field(default_factory=list)
     _sent: int = 0
     _clipped: int = 0
+    _human: int = 0
     _version: int = 0
     _began_s: float = 0.0
     _began_ns: int = 0
@@ -74,6 +75,8 @@ class Collector:
         if self._is_current(outcome.episode_id) and not is_earlier(outcome, self._running_ns):
             self._sent += outcome.steps_sent
             self._clipped += outcome.steps_clipped
+            if outcome.source is not ChunkSource.RESET:
+                self._human += outcome.human_steps
 
     def on_episode(self, event: Episode, now_s: float, job_wall_s: float) -> EpisodeRecord | None:
         """Take a change of an episode.
@@ -99,7 +102,7 @@ class Collector:
     def _begin(self, event: Episode, now_s: float) -> None:
         self._began_s, self._began_ns, self._running_ns = now_s, event.stamp_ns, 0
         self.t_context, self._z_norm, self._latency_ms = [], [], []
-        self._sent = self._clipped = self._version = 0
+        self._sent = self._clipped = self._human = self._version = 0
 
     def _on_end(self, event: Episode, now_s: float, job_wall_s: float) -> EpisodeRecord | None:
         if not self._is_current(event.episode_id):
@@ -129,6 +132,7 @@ class Collector:
             latency_ms=self._latency_ms,
             steps_sent=self._sent,
             steps_clipped=self._clipped,
+            human_steps=self._human,
             parameters_version=self._version,
             bundle_hash=self.bundle_hash,
             learner=dict(self.learner),

@@ -11,6 +11,7 @@ from enum import Enum, auto
 
 from tmrl_ros.core.attempts import is_earlier
 from tmrl_ros.core.types import (
+    HOLD_RELEASED,
     NANOSECONDS,
     ChunkResult,
     ChunkSource,
@@ -41,6 +42,8 @@ POLICY_FAULTS = frozenset(
 MAX_PIECES = 8
 MAX_REJECTIONS = 10
 RETRY_S = 0.2
+OUTCOME_S = 0.5
+"""How long a stop waits for the outcome of the chunk that it ended."""
 
 
 class _Wait(Enum):
@@ -96,6 +99,8 @@ class EpisodeMachine:
         self._rewards: dict[int, Reward] = {}
         self._outcomes: dict[int, Outcome] = {}
         self._end: tuple[EpisodeOutcome, str, str] | None = None
+        self._fault = ""  # of the policy, or of a person who drove: the chunk's outcome will tell
+        self._fault_s = float("inf")
 
     @property
     def ended(self) -> bool:
@@ -197,10 +202,22 @@ class EpisodeMachine:
         return self._advance(now_s)
 
     def on_stop(self, code: str) -> list[Command]:
-        """The stop has latched."""
+        """The stop has latched, or is still latched.
+
+        Whether the policy or a person moved the arm stands in the outcome of the chunk, if one was
+        under way; it may come a moment later.
+        """
         if self.state in (EpisodeState.IDLE, EpisodeState.ENDED):
             return []
-        return self._stopped(code or "LATCHED")
+        under_way = self.state == EpisodeState.RUNNING and self._chunks > self._current
+        if under_way and code in POLICY_FAULTS:
+            self._fault = self._fault or code
+            return []
+        return self._stopped(code or "LATCHED", self._outcomes.get(self._current - 1))
+
+    def on_hold_released(self, now_s: float) -> None:
+        """Nobody holds the hold-to-run button: the episode waits, for as long as that takes."""
+        self._deadline_s = max(self._deadline_s, now_s + self._timeout_s)
 
     def on_label(self, outcome: EpisodeOutcome, by: str, now_s: float) -> tuple[bool, str]:
         """A person says how the running episode ends; it ends with the outcome of its last chunk.
@@ -221,6 +238,10 @@ class EpisodeMachine:
 
     def on_time(self, now_s: float) -> list[Command]:
         """Wall time went by."""
+        if self._fault and not self.ended:
+            self._fault_s = min(self._fault_s, now_s + OUTCOME_S)
+            if now_s >= self._fault_s:
+                return self._stopped(self._fault, None)
         if self.state in (EpisodeState.IDLE, EpisodeState.ENDED) or now_s < self._deadline_s:
             return []
         if self._end is not None and self._end[2] != "reward":  # a person's word needs no answer
@@ -246,9 +267,11 @@ class EpisodeMachine:
         expected = self.state == EpisodeState.RESETTING and self._wait == _Wait.PIECE
         if not expected or outcome.sequence != self.last_piece:
             return []
-        if outcome.result == ChunkResult.ABORTED:
+        if outcome.result == ChunkResult.ABORTED and outcome.reason != HOLD_RELEASED:
             return self._abort(outcome.reason or "RESET_STOPPED")
-        if outcome.result != ChunkResult.EXECUTED:
+        if outcome.human_steps or outcome.reason == HOLD_RELEASED:
+            self._pieces -= 1  # it is not its fault that the arm is not home
+        elif outcome.result != ChunkResult.EXECUTED:
             self._rejections += 1
             self._pieces -= 1
             self._not_before_s = now_s + RETRY_S
@@ -262,8 +285,10 @@ class EpisodeMachine:
     def _advance(self, now_s: float) -> list[Command]:
         while (done := self._outcomes.get(self._current)) is not None:
             last = self._current >= self.spec.max_decisions
-            if done.result == ChunkResult.ABORTED:
-                return self._stopped(done.reason or "CHUNK_STOPPED")
+            if done.result == ChunkResult.ABORTED and done.reason != HOLD_RELEASED:
+                return self._stopped(done.reason or "CHUNK_STOPPED", done)
+            if self._fault:
+                return self._stopped(self._fault, self._outcomes.get(self._current - 1))
             if done.result != ChunkResult.SKIPPED:
                 self.decisions = self._current + 1
             if self._end is not None:
@@ -300,9 +325,13 @@ class EpisodeMachine:
             return f"SILENT policy_server: no chunk for decision {k} {seconds}"
         return f"SILENT perception: no observation for decision {k} {seconds}"
 
-    def _stopped(self, code: str) -> list[Command]:
-        """What the policy asked for is its own failure; any other stop says nothing about it."""
-        if self.state == EpisodeState.RUNNING and code in POLICY_FAULTS:
+    def _stopped(self, code: str, done: Outcome | None) -> list[Command]:
+        """What the policy asked for is its own failure; any other stop says nothing about it.
+
+        Nor does one that came about while a person drove, as the latest outcome `done` says.
+        """
+        by_person = done is not None and ChunkSource.HUMAN in done.sources[-1:]
+        if self.state == EpisodeState.RUNNING and code in POLICY_FAULTS and not by_person:
             self.decisions = self._current + 1  # the chunk that was stopped counts: it did it
             return self._finish(EpisodeOutcome.FAILURE, code, "")
         return self._abort(code)

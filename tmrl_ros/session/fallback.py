@@ -200,10 +200,17 @@ def _base(records: Sequence[EpisodeRecord]) -> tuple[int, int]:
 
 
 def _outcomes(rule: Rule, training: Sequence[EpisodeRecord]) -> list[bool]:
-    """Success in the latest episodes in a row that the method acted in, behind warm-up."""
+    """Success in the latest episodes in a row that the method acted in, behind warm-up.
+
+    How an episode ends in which a person took the arm says nothing about what was learned.
+    """
     others = (i for i, record in enumerate(training) if record.method != rule.method)
     latest = training[max(others, default=-1) + 1 :]
-    return [record.success for record in latest if record.index >= rule.warmup]
+    return [
+        record.success
+        for record in latest
+        if record.index >= rule.warmup and not record.human_steps
+    ]
 
 
 def _trailing_base(training: Sequence[EpisodeRecord]) -> int:

@@ -128,6 +128,11 @@ Of {{ r.evaluation.checked }} episodes the reward ({{ r.evaluation.said_by }}) c
 {{ "%.2f"|format(r.critic.disagreement) }}{% endif %}</td></tr>
 {% endif %}
 <tr><td>decisions</td><td>{{ r.decisions }}</td></tr>
+{% if r.human_steps %}
+<tr><td>a person moved the arm</td><td>{{ r.human_steps }} steps
+{%- for phase, count in r.human_episodes.items() %}, {{ count }} episodes of {{ phase }}
+{%- endfor %}</td></tr>
+{% endif %}
 <tr><td>outcomes</td><td>{% for name, count in r.outcomes.items() %}{{ count }} {{ name }}
 {%- if not loop.last %}, {% endif %}{% endfor %}</td></tr>
 <tr><td>observation to chunk</td><td>median {{ ms(r.latency_ms.p50) }}, 99 of 100 within

@@ -33,6 +33,7 @@ class EpisodeRecord:
         z_norm: Norm of its action noise.
         latency_ms: Wall time from every observation to its chunk, as the session node saw it.
         steps_sent, steps_clipped: Targets sent and slowed down or pulled in by the supervisor.
+        human_steps: Targets, resets left out, in which a person moved the arm.
         parameters_version: Learned weights of the last decision.
         learner: Figures of the learner when the episode ended.
         trimmed_to: Decisions that are kept, where a person cut the episode after it had ended; not
@@ -59,6 +60,7 @@ class EpisodeRecord:
     latency_ms: Sequence[float] = ()
     steps_sent: int = 0
     steps_clipped: int = 0
+    human_steps: int = 0
     parameters_version: int = 0
     bundle_hash: str = ""
     learner: Mapping[str, float | None] = field(default_factory=dict)

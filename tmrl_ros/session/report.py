@@ -120,6 +120,8 @@ def episode_figures(records: Sequence[EpisodeRecord], method: str) -> dict[str, 
         "decisions": sum(record.decisions for record in counted),
         "outcomes": dict(Counter(record.outcome for record in records)),
         "clip_rate": clipped / sent if sent else None,
+        "human_steps": sum(record.human_steps for record in records),
+        "human_episodes": human_episodes(valid),
         "critic": critic(training[-1].learner if training else {}),
         "latency_ms": latency([value for record in records for value in record.latency_ms]),
         "aborted": [
@@ -145,6 +147,12 @@ def episode_figures(records: Sequence[EpisodeRecord], method: str) -> dict[str, 
         "bundle_hash": hashes[-1] if hashes else None,
         "bundle_hashes": len(set(hashes)),
     }
+
+
+def human_episodes(records: Sequence[EpisodeRecord]) -> dict[str, int]:
+    """Counted episodes of each phase in which a person moved the arm for a while."""
+    phases = [record.phase for record in records if record.human_steps and not record.aborted]
+    return dict(Counter(phases))
 
 
 def latency(values: Sequence[float]) -> dict[str, Any]:

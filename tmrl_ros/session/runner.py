@@ -9,6 +9,7 @@ import numpy as np
 
 from tmrl_ros.core.config import Config
 from tmrl_ros.core.types import (
+    HOLD_RELEASED,
     Episode,
     EpisodeOutcome,
     EpisodeState,
@@ -179,6 +180,8 @@ class GoalRunner:
         safety, machine = self.world.safety, self.running
         stop = machine is not None and safety is not None and safety.latched
         commands = machine.on_stop(safety.code) if stop and machine and safety else []
+        if machine and safety and not safety.latched and safety.code == HOLD_RELEASED:
+            machine.on_hold_released(now_s)
         return self._after(commands, now_s)
 
     def cancel(self, now_s: float) -> list[Command]:

@@ -70,6 +70,7 @@ class Status:
                 "base": base_success(records),
                 "critic": critic(self.learner),
                 "clip_rate": clip_rate(records, self.phase),
+                "human_episodes": sum(r.human_steps > 0 for r in of_phase(records, self.phase)),
                 "fallback": self.fallback,
                 "steering": self.steering,
                 "safety": dict(self.safety),

@@ -207,8 +207,9 @@
       row.type = "button";
       row.dataset.episode = episode.id;
       const by = episode.labelled_by && episode.labelled_by !== "reward" ? ` (${episode.labelled_by})` : "";
+      const helped = episode.human ? `, ${episode.human} steps by a person` : "";
       const cut = episode.trimmed_to ? `, cut at ${episode.trimmed_to}` : "";
-      row.append(make("span", short(episode.id)), make("b", episode.outcome + by + cut),
+      row.append(make("span", short(episode.id)), make("b", episode.outcome + by + helped + cut),
         make("span", `${episode.robot_seconds.toFixed(0)} s`, "quiet"));
       row.addEventListener("click", () => Player.open(episode));
       return row;
