@@ -65,13 +65,16 @@ class RunSettings:
 def run_settings(config: Config) -> RunSettings:
     """What a configuration says about running episodes."""
     task, session, robot = config.task, config.session, config.robot
+    scene_s = session.decision_timeout_s + task.scene_reset_s
+    if robot.kind != "sim":
+        scene_s = robot.operator_timeout_s  # a person puts the objects back
     return RunSettings(
         task=task.name,
         prompt=task.prompt,
         max_decisions=task.max_decisions,
         timeout_s=session.decision_timeout_s,
-        scene_timeout_s=session.decision_timeout_s + task.scene_reset_s,
         attempts_per_start=max(1, len(config.comparison.contenders)),
+        scene_timeout_s=scene_s,
         make_homing=lambda: Homing(
             home_m=np.array(task.home_position_m),
             orientation=np.array(task.orientation_xyzw),
