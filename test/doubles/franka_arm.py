@@ -22,7 +22,8 @@ STATE_BROADCASTER = "franka_robot_state_broadcaster"
 POSE_BROADCASTER = "pose_broadcaster"
 CONTROLLERS = ("joint_state_broadcaster", STATE_BROADCASTER, POSE_BROADCASTER, CONTROLLER)
 STILL_M = 1e-4
-STILL_PERIODS = 3
+STILL_PERIODS = 10
+"""Fingers that let go of an object wait until their servo's set point has come out of it."""
 
 
 @dataclass
@@ -141,6 +142,7 @@ class Arm:
         self.mode, self.errors, self.needs_recovery = mode, errors, True
         self.hardware_active = False
         self.active.clear()
+        self._remembered = self._held  # the last target was still on its way when the fault came
         self._held = self.sample.ee_pose
 
     # recovery

@@ -160,6 +160,7 @@ class CartesianController:
     def _on_target(self, msg: PoseStamped) -> None:
         if self.node.count_publishers("/target_pose") > 1:
             self.ignored += 1
+            self.node.get_logger().warning("Multiple publishers on target_pose: it is ignored")
             return
         self.received += 1
         self._arm.on_pose(decode.pose(msg.pose))
