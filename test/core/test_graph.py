@@ -60,3 +60,15 @@ def test_namespace_and_log_level_reach_the_process():
     words = nodes_for(load_config(), FILE)[0].arguments(namespace="/left/", log_level="debug")
     assert "__ns:=/left" in words
     assert words[words.index("--log-level") + 1] == "debug"
+
+
+def test_a_real_arm_has_its_own_driver_in_the_place_of_the_simulated_one():
+    real = names("finetune", "robot=franka_fr3", "reward=learned")
+    simulated = names("finetune")
+    assert real == ["franka" if name == "sim_franka" else name for name in simulated]
+    (driver,) = [
+        node
+        for node in nodes_for(load_config(["robot=franka_fr3", "reward=learned"]), FILE)
+        if node.name == "franka"
+    ]
+    assert driver.stop_last and driver.restart

@@ -26,12 +26,12 @@ EVALUATE_HELP = (
 OUTCOMES = ("success", "failure", "timeout")
 LABEL_HELP = "how it ended; trim: cut its end off"
 BECAME_HELP = "trim: how it ended where it is cut; as it had ended by default"
-STEPS = ("errors", "hardware", "controllers")
+STEPS = ("errors", "hardware", "controllers", "gripper")
 CALLS = {
     "stop": "press the software stop (the hardware button comes first)",
     "reset": "release the software stop, once its cause is gone",
     "prompt": "tell the policy something else from the next episode on",
-    "recover": "recover a real arm after a fault: errors, then hardware, then controllers",
+    "recover": "recover a real arm after a fault: errors, hardware, controllers; home its gripper",
     "ready": "say that the objects are back and nobody is in the cell",
     "label": "set the outcome of the running or an ended episode, or cut off the end of one",
 }

@@ -24,7 +24,7 @@ EXIT_IN_USE = 3
 ANSWER_S = 5.0
 RECOVERY_S = 200.0
 """A step makes up to three calls, each of which has its own time-out in the driver."""
-STEPS = ("errors", "hardware", "controllers")
+STEPS = ("errors", "hardware", "controllers", "gripper")
 OUTCOMES = {outcome.name.lower(): outcome for outcome in EpisodeOutcome if outcome.value}
 
 
@@ -58,7 +58,8 @@ def main() -> int:
             )
             return ask(node, LabelEpisode, topics.LABEL_EPISODE, request)
         if args.command == "recover":
-            service = topics.recover(args.step)
+            homes = args.step == "gripper"
+            service = topics.HOME_GRIPPER if homes else topics.recover(args.step)
             return ask(node, Trigger, service, Trigger.Request(), answer_s=RECOVERY_S)
         services = {"stop": topics.STOP, "reset": topics.RESET, "ready": topics.SCENE_READY}
         return ask(node, Trigger, services[args.command], Trigger.Request())
