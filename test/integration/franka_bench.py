@@ -13,7 +13,9 @@ import numpy as np
 import rclpy
 from franka_processes import Processes
 from geometry_msgs.msg import PoseStamped
+from rcl_interfaces.srv import SetParameters
 from rclpy.executors import SingleThreadedExecutor
+from rclpy.parameter import Parameter
 from std_srvs.srv import Trigger
 
 from tmrl_msgs.msg import ActionChunk, ChunkOutcome, RobotState, SafetyState
@@ -100,6 +102,13 @@ class Bench:
     def cell(self, word: str) -> dict[str, Any]:
         """Bring something about in the cell, or ask it for its report."""
         return json.loads(self.press(f"cell/{word}").message or "{}")
+
+    def set_parameter(self, node: str, name: str, value: float) -> None:
+        request = SetParameters.Request(
+            parameters=[Parameter(name, value=value).to_parameter_msg()]
+        )
+        answer = self.call(SetParameters, f"{node}/set_parameters", request)
+        assert answer.results[0].successful
 
     def recover(self, step: str) -> Trigger.Response:
         return self.press(topics.recover(step))

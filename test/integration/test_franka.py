@@ -11,11 +11,13 @@ import pytest
 import rclpy
 from franka_bench import PATIENCE_S, Bench, make_config, steps
 from franka_processes import Processes, environment
+from std_msgs.msg import String
 
 from tmrl_msgs.msg import ChunkOutcome
 from tmrl_ros.core import topics
 from tmrl_ros.core.environment import node_environment
 from tmrl_ros.core.types import RobotMode
+from tmrl_ros.nodes.newest import Newest
 
 STEPS = ("errors", "hardware", "controllers")
 
@@ -216,6 +218,16 @@ def test_a_second_publisher_on_the_controllers_topic_latches(ready: Bench) -> No
     ready.make_ready()
 
 
+def test_a_controller_that_is_made_stiffer_latches(ready: Bench) -> None:
+    ready.set_parameter("cartesian_controller", "task.k_pos_z", 2000.0)
+    ready.until_latched("ROBOT_FAULT")
+    assert ready.sample.faults == ("controller_parameters_changed",)
+    assert "may press with up to 106 N" in ready.processes.said("franka")
+    ready.set_parameter("cartesian_controller", "task.k_pos_z", 500.0)
+    ready.until_present()
+    ready.make_ready()
+
+
 def test_a_person_puts_the_objects_back(ready: Bench) -> None:
     assert "Nobody waits" in ready.press(topics.SCENE_READY).message
     answer = ready.reset_scene()
@@ -230,7 +242,8 @@ def test_a_controller_that_may_press_too_hard_is_refused(bench: Bench) -> None:
 
 
 def test_a_second_driver_is_refused(bench: Bench) -> None:
-    assert "franka already publishes on /target_pose" in refused(bench)
+    said = refused(bench, "robot.franka.start_timeout_s=2")
+    assert "franka already publishes on /target_pose" in said
 
 
 def test_another_arm_is_refused(bench: Bench) -> None:
@@ -246,6 +259,42 @@ def test_a_robot_that_is_not_there_is_said(bench: Bench) -> None:
 def test_joint_targets_are_refused(bench: Bench) -> None:
     said = refused(bench, "robot.franka.controller_mode=joint")
     assert "set it to cartesian" in said
+
+
+def test_the_command_line_reaches_the_driver(ready: Bench) -> None:
+    domain = f"session.domain_id={ready.processes.config.session.domain_id}"
+    for words, said in (
+        (["recover", "errors"], "Nothing to recover"),
+        (["ready"], "Nobody waits for the objects."),
+    ):
+        done = subprocess.run(
+            [sys.executable, "-m", "tmrl_ros.cli.main", *words, domain],
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
+            check=False,
+        )
+        assert done.returncode == 1
+        assert said in done.stdout
+
+
+def test_a_fast_topic_wakes_nobody_and_its_newest_message_is_taken(bench: Bench) -> None:
+    unspun = rclpy.create_node("unspun")
+    newest = Newest(unspun, String, "fast")
+    publisher = bench.node.create_publisher(String, "fast", 10)
+    bench.until(publisher.get_subscription_count, "the subscription")
+    for number in range(300):
+        publisher.publish(String(data=str(number)))
+    found: list[str] = []
+
+    def take() -> bool:
+        msg = newest.take()
+        found.extend([msg.data] if msg else [])
+        return found[-1:] == ["299"]
+
+    bench.until(take, "the last message")
+    assert newest.take() is None
+    unspun.destroy_node()
 
 
 def test_a_missing_package_is_one_sentence(bench: Bench) -> None:

@@ -63,7 +63,7 @@ class FrankaConfig(Section):
     silence_s: float = Field(
         0.2, gt=0, le=2, description="age of the newest state that is no state of now any more"
     )
-    start_timeout_s: float = Field(20.0, gt=0, le=600, description="of each check at the start")
+    start_timeout_s: float = Field(30.0, gt=0, le=600, description="of each check at the start")
     recovery_timeout_s: float = Field(60.0, gt=0, le=600, description="of each recovery call")
     gripper: GripperConfig = GripperConfig()
 

@@ -13,9 +13,10 @@ from collections.abc import Callable
 from typing import Any
 
 from geometry_msgs.msg import PoseStamped, WrenchStamped
-from rcl_interfaces.msg import Log
+from rcl_interfaces.msg import Log, ParameterEvent
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
+from rclpy.parameter import parameter_value_to_python
 from sensor_msgs.msg import JointState
 
 from tmrl_msgs.msg import RobotState, RobotTarget
@@ -44,6 +45,7 @@ from tmrl_ros.nodes.franka_recovery import RecoveryServices
 from tmrl_ros.nodes.franka_setup import RobotSetup
 from tmrl_ros.nodes.newest import Newest
 from tmrl_ros.nodes.scene_requests import SceneRequests
+from tmrl_ros.robots.franka.controller import controller_fault
 from tmrl_ros.robots.franka.faults import Fault, FaultModel
 from tmrl_ros.robots.franka.model import joint_names
 from tmrl_ros.robots.franka.readings import PoseReading, Readings, Source
@@ -68,7 +70,7 @@ class Franka(ConfiguredNode):
         super().__init__("franka", config=config)
         require_interfaces()
         robot, franka = self.config.robot, self.config.robot.franka
-        RobotSetup(self, self.config).check()
+        self._parameters = RobotSetup(self, self.config).check()
         self._frames = (robot.base_frame, *franka.base_frames)
         self._faults = FaultModel(franka.hardware, franka.controller)
         self._readings = Readings(joint_names(robot.model), franka.silence_s)
@@ -101,6 +103,7 @@ class Franka(ConfiguredNode):
         activity = franka.name(f"{franka.controller_manager}/activity")
         self.create_subscription(ControllerManagerActivity, activity, self._on_activity, LATCHED)
         self.create_subscription(Log, "/rosout", self._on_log, RELIABLE)
+        self.create_subscription(ParameterEvent, "/parameter_events", self._on_parameters, RELIABLE)
         self.create_subscription(RobotTarget, topics.ROBOT_TARGET, self._on_target, RELIABLE)
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(1.0 / robot.control_rate_hz, self._on_tick, clock=steady)
@@ -147,6 +150,18 @@ class Franka(ConfiguredNode):
         """After a fault the robot's state is silent, and its log alone says what it was."""
         if msg.level >= WARN and msg.name != self.get_logger().name:
             self._faults.on_log(msg.msg)
+
+    def _on_parameters(self, msg: ParameterEvent) -> None:
+        """Somebody has changed the controller: it may press harder than at the start."""
+        node = self.config.robot.franka.name(self.config.robot.franka.controller)
+        if msg.node != node:
+            return
+        for item in (*msg.new_parameters, *msg.changed_parameters):
+            self._parameters[item.name] = parameter_value_to_python(item.value)
+        why = controller_fault(self._parameters, self.config, node)
+        self._faults.flag(Fault.CONTROLLER_CHANGED, bool(why))
+        if why:
+            self.get_logger().error(why)
 
     # what the supervisor says
 

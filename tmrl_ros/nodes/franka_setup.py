@@ -23,7 +23,8 @@ from tmrl_ros.robots.franka.controller import OPTIONAL, REQUIRED, controller_fau
 from tmrl_ros.robots.franka.model import model_fault
 
 DISCOVERY_S = 1.0
-"""How long other publishers of the target topic are looked for."""
+"""How long no other publisher of the target topic must be there. One of a driver that was killed
+goes when its lease does, after up to 20 s."""
 DESCRIBER = "robot_state_publisher"
 
 
@@ -41,8 +42,11 @@ class RobotSetup:
         self._franka = config.robot.franka
         self._executor = SingleThreadedExecutor()
 
-    def check(self) -> None:
+    def check(self) -> dict[str, Any]:
         """Look at everything.
+
+        Returns:
+            The controller's parameters.
 
         Raises:
             ConfigurationError: The first thing that is wrong, as a sentence.
@@ -56,9 +60,10 @@ class RobotSetup:
         self._executor.add_node(self._node)
         try:
             self._check_components()
-            self._check_controller()
+            parameters = self._check_controller()
             self._check_model()
             self._check_publishers()
+            return parameters
         finally:
             self._executor.remove_node(self._node)
             self._executor.shutdown(timeout_sec=1.0)
@@ -88,12 +93,13 @@ class RobotSetup:
                 f"{franka.controller}"
             )
 
-    def _check_controller(self) -> None:
+    def _check_controller(self) -> dict[str, Any]:
         node = self._franka.name(self._franka.controller)
         parameters = self._parameters(node, REQUIRED)
         for name in OPTIONAL:  # one that is not declared makes the whole answer empty
             parameters |= self._parameters(node, (name,))
         self._refuse(controller_fault(parameters, self._config, node))
+        return parameters
 
     def _check_model(self) -> None:
         node = self._franka.name(DESCRIBER)
@@ -102,14 +108,18 @@ class RobotSetup:
 
     def _check_publishers(self) -> None:
         topic = self._franka.name(self._franka.target_pose)
-        deadline = time.monotonic() + DISCOVERY_S
-        while time.monotonic() < deadline:
-            if others := self._node.get_publishers_info_by_topic(topic):
-                raise ConfigurationError(
-                    f"{others[0].node_name} already publishes on {topic}: the controller obeys "
-                    "nobody while there are two; stop that program."
-                )
+        now_s = time.monotonic()
+        deadline_s, alone_since_s = now_s + self._franka.start_timeout_s, now_s
+        while now_s - alone_since_s < DISCOVERY_S:
             self._executor.spin_once(timeout_sec=0.05)
+            now_s = time.monotonic()
+            if others := self._node.get_publishers_info_by_topic(topic):
+                alone_since_s = now_s
+                if now_s > deadline_s:
+                    raise ConfigurationError(
+                        f"{others[0].node_name} already publishes on {topic}: the controller obeys "
+                        "nobody while there are two; stop that program."
+                    )
 
     def _parameters(self, node: str, names: tuple[str, ...]) -> dict[str, Any]:
         request = GetParameters.Request(names=list(names))

@@ -31,6 +31,7 @@ class Fault(StrEnum):
     HARDWARE_INACTIVE = "hardware_inactive"
     CONTROLLER_INACTIVE = "controller_inactive"
     SECOND_PUBLISHER = "second_publisher_on_target_pose"
+    CONTROLLER_CHANGED = "controller_parameters_changed"
     WRONG_FRAME = "pose_in_another_frame"
     STATE_STALE = "joint_states_or_wrench_stale"
     GRIPPER_SILENT = "gripper_silent"
