@@ -59,6 +59,7 @@ class Processes:
     def __init__(self, config: Config, config_file: Path) -> None:
         self.config, self.config_file = config, config_file
         self._running: list[subprocess.Popen[bytes]] = []
+        self._named: dict[str, subprocess.Popen[bytes]] = {}
 
     def cell(self, *options: str) -> subprocess.Popen[bytes]:
         """The robot with its controllers, and a person."""
@@ -69,6 +70,11 @@ class Processes:
         """A node of ours."""
         words = ["-m", f"tmrl_ros.nodes.{name}", "--ros-args"]
         return self._start(name, [*words, "-p", f"config_file:={self.config_file}"])
+
+    def kill(self, name: str) -> None:
+        """End one without a chance to clean up."""
+        self._named[name].kill()
+        self._named[name].wait()
 
     def said(self, name: str) -> str:
         """What a process has printed."""
@@ -96,4 +102,5 @@ class Processes:
                 stderr=subprocess.STDOUT,
             )
         self._running.append(process)
+        self._named[name] = process
         return process

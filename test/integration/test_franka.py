@@ -316,3 +316,11 @@ def test_a_missing_package_is_one_sentence(bench: Bench) -> None:
         "(branch jazzy) in a workspace, install ros-jazzy-ros2-control, and source both before "
         "this command (docs/hardware.md)."
     ]
+
+
+def test_a_driver_that_was_killed_comes_back(ready: Bench) -> None:
+    ready.processes.kill("franka")
+    ready.until_latched("ROBOT_SILENT")
+    ready.processes.node("franka")
+    ready.make_ready()
+    assert ready.move(steps(3, dx=0.005)).result == ChunkOutcome.RESULT_EXECUTED
