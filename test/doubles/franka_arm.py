@@ -46,7 +46,7 @@ class Arm:
         needs_recovery: It refuses to move until its errors are recovered.
         hardware_active: The hardware component is active.
         active: Names of active controllers.
-        log: Lines that the robot's driver would print, to be taken.
+        last_errors: What stopped the last motion.
         jump_m: How far from the arm the first pose after an activation was.
     """
 
@@ -56,7 +56,7 @@ class Arm:
     needs_recovery: bool = False
     hardware_active: bool = True
     active: set[str] = field(default_factory=lambda: set(CONTROLLERS))
-    log: list[str] = field(default_factory=list)
+    last_errors: tuple[str, ...] = ()
     jump_m: float = 0.0
     finger_goals: list[str] = field(default_factory=list)
     overlapping: int = 0
@@ -115,10 +115,15 @@ class Arm:
 
     # faults
 
-    def reflex(self, name: str = "cartesian_reflex") -> None:
-        """Stop by itself, as after a collision."""
-        self.log.append(f'libfranka: Move command aborted: motion aborted by reflex! ["{name}"]')
+    def reflex_in_motion(self, name: str = "cartesian_reflex") -> None:
+        """Stop by itself, as after a collision: the state never shows it."""
+        self.last_errors = (name,)
         self._stop(RobotMode.REFLEX, (name,))
+
+    def reflex(self, name: str = "joint_reflex") -> None:
+        """A reflex while no motion is commanded: the state goes on and shows it."""
+        self.mode, self.errors, self.needs_recovery = RobotMode.REFLEX, (name,), True
+        self._held = self.sample.ee_pose
 
     def press_stop(self) -> None:
         """The stop button while the motion generator is idle: the state goes on and says so."""
@@ -127,7 +132,6 @@ class Arm:
 
     def press_stop_in_motion(self) -> None:
         """The stop button in motion ends like any error."""
-        self.log.append("libfranka: Move command aborted: User Stop pressed!")
         self._stop(RobotMode.USER_STOPPED, ())
 
     def release_stop(self) -> None:

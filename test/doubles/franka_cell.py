@@ -1,7 +1,7 @@
 """A whole Franka cell in one process, for tests: what a robot PC runs, cameras, and a person.
 
 The arm is the simulated one and moves in real time. `cell/<word>` (std_srvs/Trigger) brings about
-what is in `WORDS`; `cell/report` tells as JSON what reached the robot.
+what is in `_words`; `cell/report` tells as JSON what reached the robot.
 """
 
 from __future__ import annotations
@@ -84,6 +84,7 @@ class Cell:
         arm, manager, broadcasters = self.arm, self.manager, self.broadcasters
         return {
             "reflex": arm.reflex,
+            "reflex_in_motion": arm.reflex_in_motion,
             "press_stop": arm.press_stop,
             "press_stop_in_motion": arm.press_stop_in_motion,
             "release_stop": arm.release_stop,
@@ -98,9 +99,6 @@ class Cell:
     def _service(self, act: Callable[[], None]) -> Callable[..., Trigger.Response]:
         def answer(_: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
             act()
-            for line in self.arm.log:
-                self.manager.node.get_logger().error(line)
-            self.arm.log.clear()
             self.manager.report()
             response.success = True
             return response

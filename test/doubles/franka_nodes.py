@@ -211,6 +211,8 @@ class Broadcasters:
         )
         for name in arm.errors:
             setattr(state.current_errors, name, True)
+        for name in arm.last_errors:
+            setattr(state.last_motion_errors, name, True)
         self._joints.publish(joints)
         self._wrench.publish(wrench)
         self._states.publish(state)

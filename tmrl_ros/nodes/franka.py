@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from geometry_msgs.msg import PoseStamped, WrenchStamped
-from rcl_interfaces.msg import Log, ParameterEvent
+from rcl_interfaces.msg import ParameterEvent
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.parameter import parameter_value_to_python
@@ -54,8 +54,6 @@ from tmrl_ros.robots.franka.targets import TargetFilter
 LOOK_AROUND_S = 0.5
 SAY_AGAIN_S = 10.0
 GRIPPER_SILENCE_S = 1.0
-WARN = 30
-"""`rcl_interfaces/Log.WARN`, which is a byte in Python."""
 
 
 class Franka(ConfiguredNode):
@@ -77,10 +75,13 @@ class Franka(ConfiguredNode):
         self._filter = TargetFilter(robot.base_frame)
         self._published_ns = 0
         self._mode_came_s = float("-inf")
+        self._stopped_by: tuple[str, ...] = ()
         self._said_s = float("-inf")
         self._calls = Calls(self)
         self._gripper = GripperActions(self, self._calls, franka, robot.gripper_max_width_m)
-        self._recovery = RecoveryServices(self, self._calls, franka, self._faults, self._seed)
+        self._recovery = RecoveryServices(
+            self, self._calls, franka, self._faults, self._seed, lambda: self._stopped_by
+        )
         self._scene = SceneRequests(self, self.config.task.name, lambda: self._published_ns)
         self._listener = Node("franka_listener", use_global_arguments=False)
         self._connect()
@@ -102,7 +103,6 @@ class Franka(ConfiguredNode):
         ]
         activity = franka.name(f"{franka.controller_manager}/activity")
         self.create_subscription(ControllerManagerActivity, activity, self._on_activity, LATCHED)
-        self.create_subscription(Log, "/rosout", self._on_log, RELIABLE)
         self.create_subscription(ParameterEvent, "/parameter_events", self._on_parameters, RELIABLE)
         self.create_subscription(RobotTarget, topics.ROBOT_TARGET, self._on_target, RELIABLE)
         steady = Clock(clock_type=ClockType.STEADY_TIME)
@@ -123,6 +123,7 @@ class Franka(ConfiguredNode):
 
     def _on_robot_state(self, msg: FrankaRobotState, now_s: float) -> None:
         self._mode_came_s = now_s
+        self._stopped_by = error_names(msg.last_motion_errors)
         self._faults.on_mode(RobotMode(msg.robot_mode), error_names(msg.current_errors))
 
     def _on_pose(self, msg: PoseStamped, now_s: float) -> None:
@@ -140,16 +141,9 @@ class Franka(ConfiguredNode):
 
     def _on_activity(self, msg: ControllerManagerActivity) -> None:
         before = self._faults.needs_recovery
-        self._faults.on_activity(
-            active(msg.hardware_components), active(msg.controllers), time.monotonic()
-        )
+        self._faults.on_activity(active(msg.hardware_components), active(msg.controllers))
         if self._faults.needs_recovery and not before:
             self._recovery.recovery.fault_came()
-
-    def _on_log(self, msg: Log) -> None:
-        """After a fault the robot's state is silent, and its log alone says what it was."""
-        if msg.level >= WARN and msg.name != self.get_logger().name:
-            self._faults.on_log(msg.msg)
 
     def _on_parameters(self, msg: ParameterEvent) -> None:
         """Somebody has changed the controller: it may press harder than at the start."""
@@ -168,14 +162,13 @@ class Franka(ConfiguredNode):
     def _on_target(self, msg: RobotTarget) -> None:
         now_s = time.monotonic()
         self._listen(now_s)
-        report = self._faults.report(now_s)
         target = decode.target(msg)
         try:
             pose = self._filter.pose_for(
                 target,
                 self._fresh_pose(now_s),
                 may_hold=self._faults.may_hold,
-                may_move=report is not None and report.healthy and self._faults.may_hold,
+                may_move=self._faults.report().healthy and self._faults.may_hold,
             )
         except ValueError as error:
             self.get_logger().error(str(error))
@@ -208,9 +201,9 @@ class Franka(ConfiguredNode):
         self._listen(now_s)
         self._flag(now_s)
         self._gripper.tick()
-        report = self._faults.report(now_s)
+        report = self._faults.report()
         silent = self._readings.is_stale(Source.POSE, now_s)
-        if report is None or (silent and report.healthy):
+        if silent and report.healthy:
             return  # silence for which nobody has an explanation is the supervisor's to judge
         sample = self._readings.sample(report, self.config.robot.base_frame)
         if sample is None:

@@ -38,6 +38,7 @@ class RecoveryServices:
         faults: What is wrong with the robot; cleared when all steps are done.
         seed: Sends the pose measured now to the controller; False when there is none. The
             controller remembers the last pose it was sent while it was inactive and would go there.
+        stopped_by: What the robot says of the end of its last motion, once it speaks again.
     """
 
     def __init__(
@@ -47,10 +48,11 @@ class RecoveryServices:
         franka: FrankaConfig,
         faults: FaultModel,
         seed: Callable[[], bool],
+        stopped_by: Callable[[], tuple[str, ...]],
     ) -> None:
         self.recovery = Recovery()
         self._node, self._calls, self._franka = node, calls, franka
-        self._faults, self._seed = faults, seed
+        self._faults, self._seed, self._stopped_by = faults, seed, stopped_by
         manager = franka.controller_manager
         self._errors = calls.action_client(ErrorRecovery, franka.name(franka.error_recovery))
         self._hardware = calls.client(
@@ -83,6 +85,8 @@ class RecoveryServices:
                 response.success, response.message = self.recovery.end(step, why_not)
             if response.success and step is Step.CONTROLLERS:
                 self._faults.cleared()
+                if names := self._stopped_by():
+                    response.message += f" It had been stopped by {', '.join(names)}."
             self._node.get_logger().warning(f"Recovery: {response.message}")
             return response
 
@@ -99,7 +103,10 @@ class RecoveryServices:
             self._hardware, request, self._franka.recovery_timeout_s
         )
         if answer is not None and not answer.ok:
-            return f"{self._franka.hardware} stays {answer.state.label}: is FCI active in Desk?"
+            return (
+                f"{self._franka.hardware} stays {answer.state.label}: is FCI active in Desk? If it "
+                "does not help, start the robot's launch file again."
+            )
         return why_not
 
     async def _activate_controllers(self) -> str:

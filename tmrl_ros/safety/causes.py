@@ -79,7 +79,7 @@ ADVICE: dict[Code, str] = {
     Code.FORCE: "Look for a collision, free the arm, then reset.",
     Code.REFLEX: "Look for a collision, recover the robot (docs/hardware.md), then reset.",
     Code.USER_STOP: "Release the robot's stop button, recover it (docs/hardware.md), then reset.",
-    Code.UNCONFIGURED: "Look why, recover the robot (docs/hardware.md), then reset.",
+    Code.UNCONFIGURED: "Find out why, recover the robot (docs/hardware.md), then reset.",
     Code.GUIDING: "Finish guiding the arm by hand, step back, then reset.",
     Code.RECOVERING: "Wait until the robot has recovered, then reset.",
     Code.ROBOT_FAULT: "Clear these faults (docs/hardware.md), then reset.",

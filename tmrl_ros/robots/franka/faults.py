@@ -1,15 +1,14 @@
 """What is wrong with a real Franka, from signals of which each tells only a part.
 
-A fault makes the hardware component unconfigured and deactivates every controller on it, the state
-broadcasters too: the robot then goes silent instead of saying why. A stop button that was pressed
-and released leaves no trace in the state either, yet the robot refuses to move. And activating a
-controller may clear a reflex by itself. So a fault is latched here when it is first seen, and only
-a person's guided recovery clears it.
+A fault in motion makes the hardware component unconfigured and deactivates every controller on it,
+the state broadcasters too: the robot then goes silent, and says only in its own terminal why. A
+stop button that was pressed and released leaves no trace in the state either, yet the robot refuses
+to move. And activating a controller may clear a reflex by itself. So a fault is latched here when
+it is first seen, and only a person's guided recovery clears it.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -17,10 +16,6 @@ from enum import StrEnum
 from tmrl_ros.core.types import RobotMode
 
 STOP_MODES = (RobotMode.REFLEX, RobotMode.USER_STOPPED)
-REASON_WAIT_S = 0.15
-"""How long an inactive hardware component goes unreported while its reason may still come."""
-_LIBFRANKA_REFLEX = re.compile(r"aborted by reflex!?\s*(\[[^\]]*\])?", re.IGNORECASE)
-_LIBFRANKA_USER_STOP = re.compile(r"user stop pressed", re.IGNORECASE)
 
 
 class Fault(StrEnum):
@@ -53,7 +48,7 @@ class Report:
 
 @dataclass
 class FaultModel:
-    """Collects the signals of one robot; times are monotonic wall seconds.
+    """Collects the signals of one robot.
 
     Args:
         hardware: Name of the hardware component.
@@ -74,7 +69,6 @@ class FaultModel:
     _names: tuple[str, ...] = ()
     _latched: bool = False
     _mode: RobotMode | None = None
-    _inactive_since_s: float | None = None
     _flags: set[Fault] = field(default_factory=set)
 
     @property
@@ -99,25 +93,12 @@ class FaultModel:
         """Forget the mode of a robot that no longer says one."""
         self._mode, self.pressed = None, False
 
-    def on_activity(
-        self, hardware: dict[str, bool], controllers: dict[str, bool], now_s: float
-    ) -> None:
+    def on_activity(self, hardware: dict[str, bool], controllers: dict[str, bool]) -> None:
         """Take in which components are active, by name, as the controller manager says."""
         self.hardware_active = hardware.get(self.hardware, False)
         self.controller_active = controllers.get(self.controller, False)
-        if self.hardware_active:
-            self._inactive_since_s = None
-            return
-        if self._inactive_since_s is None:
-            self._inactive_since_s = now_s
-        self._latched = True
-
-    def on_log(self, text: str) -> None:
-        """Take in a log line of the robot: after a fault it alone says what it was (libfranka)."""
-        if found := _LIBFRANKA_REFLEX.search(text):
-            self._latch(RobotMode.REFLEX, re.findall(r"[a-z_]{3,}", found.group(1) or ""))
-        elif _LIBFRANKA_USER_STOP.search(text):
-            self._latch(RobotMode.USER_STOPPED, ())
+        if not self.hardware_active:
+            self._latched = True
 
     def flag(self, fault: Fault, present: bool) -> None:
         """Say of a fault that is looked for elsewhere whether it is there."""
@@ -127,21 +108,16 @@ class FaultModel:
         """A person has gone through the guided recovery."""
         self._latched, self._reason, self._names = False, None, ()
 
-    def report(self, now_s: float) -> Report | None:
-        """What to say of the robot now; None while the reason of a fault may still come."""
+    def report(self) -> Report:
+        """What to say of the robot now."""
         flags = tuple(sorted(self._flags))
         if self.pressed:
             return Report(RobotMode.USER_STOPPED, flags)
-        inactive = self.hardware_active is False
-        if inactive and self._reason is None:
-            since_s = now_s if self._inactive_since_s is None else self._inactive_since_s
-            if now_s - since_s < REASON_WAIT_S:
-                return None
         if self._reason is RobotMode.REFLEX:
             return Report(RobotMode.REFLEX, (*self._names, *flags))
         if self._reason is RobotMode.USER_STOPPED:
             flags = (Fault.USER_STOP_NOT_RECOVERED, *flags)
-        if inactive:
+        if self.hardware_active is False:
             return Report(RobotMode.UNCONFIGURED, (Fault.HARDWARE_INACTIVE, *flags))
         if self._latched and self._reason is None:
             flags = (Fault.NOT_RECOVERED, *flags)
