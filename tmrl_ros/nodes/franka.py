@@ -77,6 +77,7 @@ class Franka(ConfiguredNode):
         self._mode_came_s = float("-inf")
         self._stopped_by: tuple[str, ...] = ()
         self._said_s = float("-inf")
+        self._stale_ticks = 0
         self._calls = Calls(self)
         self._gripper = GripperActions(self, self._calls, franka, robot.gripper_max_width_m)
         self._recovery = RecoveryServices(
@@ -219,7 +220,9 @@ class Franka(ConfiguredNode):
             faults.on_silence()
         talks = not readings.is_stale(Source.POSE, now_s)
         stale = any(readings.is_stale(item, now_s) for item in (Source.JOINTS, Source.WRENCH))
-        faults.flag(Fault.STATE_STALE, talks and stale)
+        # After a pause of everything, one of them is the first to speak again.
+        self._stale_ticks = self._stale_ticks + 1 if talks and stale else 0
+        faults.flag(Fault.STATE_STALE, self._stale_ticks > 1)
         fingers = readings.is_stale(Source.GRIPPER, now_s, GRIPPER_SILENCE_S)
         faults.flag(Fault.GRIPPER_SILENT, talks and fingers)
         faults.flag(Fault.GRIPPER_FAILED, self._gripper.commander.failed)
