@@ -39,6 +39,7 @@ def make_config(folder: Path, *overrides: str) -> Any:
             "task=lift",
             "reward=learned",
             "safety=panda_table",
+            "cameras=sim_two",
             f"session.domain_id={os.environ['ROS_DOMAIN_ID']}",
             *overrides,
         ]

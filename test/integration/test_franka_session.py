@@ -27,6 +27,7 @@ def job(tmp_path_factory: pytest.TempPathFactory, root: Path):
     words = [
         f"task.bundle={folder / 'bundle'}",
         f"reward.bundle={root / 'bundles' / 'rewards' / 'lift'}",
+        "cameras=sim_two",
         "safety=sim_table",  # contacts of the simulated arm are harder than real ones
         "task.max_decisions=3",
         "cameras.realtime_rate_hz=5",

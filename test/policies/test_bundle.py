@@ -87,7 +87,9 @@ def test_an_action_spec_that_does_not_match_the_robot_is_refused(
 
 def test_a_policy_for_a_panda_fits_an_fr3_which_is_mounted_the_same_way(tmp_path: Path) -> None:
     make_bundle(tmp_path)
-    on_fr3 = load_config(["task=lift", "robot=franka_fr3", "reward=learned"])
+    on_fr3 = load_config(
+        ["task=lift", "robot=franka_fr3", "reward=learned", "safety=panda_table", "cameras=sim_two"]
+    )
     assert on_fr3.robot.base_frame == "fr3_link0"
     assert check_bundle(tmp_path, on_fr3).action.frame == "panda_link0"
 

@@ -8,7 +8,9 @@ from tmrl_ros.core.load import load_config
 from tmrl_ros.robots.franka.controller import controller_fault, force_ceiling_n
 from tmrl_ros.robots.franka.model import POSITION_LIMITS_RAD, joint_names, model_fault
 
-CONFIG = load_config(["robot=franka_fr3", "reward=learned", "safety=panda_table", "task=lift"])
+CONFIG = load_config(
+    ["robot=franka_fr3", "reward=learned", "safety=panda_table", "cameras=sim_two", "task=lift"]
+)
 NODE = "/cartesian_controller"
 
 

@@ -15,6 +15,7 @@ from tmrl_ros.session.runner import (
     run_settings,
 )
 
+REAL = ("robot=franka_fr3", "reward=learned", "safety=panda_table", "cameras=sim_two")
 SUCCESS, FAILURE, TIMEOUT, ABORTED = list(EpisodeOutcome)[1:]
 assert len(DOWN) == 4
 
@@ -429,7 +430,7 @@ def test_a_person_is_told_when_to_put_the_objects_back(person):
 
 
 def test_a_person_has_longer_than_a_simulated_one():
-    real = run_settings(load_config(["robot=franka_fr3", "reward=learned"]))
+    real = run_settings(load_config(REAL))
     assert real.person_resets and real.scene_timeout_s == 900.0
     simulated = run_settings(load_config())
     assert not simulated.person_resets and simulated.scene_timeout_s < 60.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from action_msgs.msg import GoalStatus
@@ -12,12 +13,19 @@ from rclpy.node import Node
 from rclpy.task import Future
 
 
+@dataclass(frozen=True)
+class Action:
+    """Client of an action, and the action's name for sentences."""
+
+    name: str
+    client: ActionClient
+
+
 class Calls:
     """Clients of one node. Callbacks that await must be in `group`, or nothing else runs meanwhile.
 
     Args:
         node: Whose executor the answers come through.
-        group: Callback group for clients and for the callbacks that await them.
     """
 
     def __init__(self, node: Node) -> None:
@@ -29,9 +37,9 @@ class Calls:
         """Client of a service."""
         return self._node.create_client(kind, name, callback_group=self.group)
 
-    def action_client(self, kind: Any, name: str) -> ActionClient:
+    def action_client(self, kind: Any, name: str) -> Action:
         """Client of an action."""
-        return ActionClient(self._node, kind, name, callback_group=self.group)
+        return Action(name, ActionClient(self._node, kind, name, callback_group=self.group))
 
     async def service(self, client: Any, request: Any, timeout_s: float) -> tuple[Any | None, str]:
         """Answer of a service.
@@ -47,15 +55,13 @@ class Calls:
             return None, f"{client.srv_name} did not answer within {timeout_s:g} s."
         return future.result(), ""
 
-    async def action(
-        self, client: ActionClient, goal: Any, timeout_s: float
-    ) -> tuple[Any | None, str]:
+    async def action(self, action: Action, goal: Any, timeout_s: float) -> tuple[Any | None, str]:
         """Result of an action's goal that succeeded.
 
         Returns:
             The result and "", or None and a sentence.
         """
-        name = client._action_name
+        name, client = action.name, action.client
         if not client.server_is_ready():
             return None, f"nobody offers {name}: is the robot's launch file running?"
         sent = client.send_goal_async(goal)

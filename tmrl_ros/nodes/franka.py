@@ -22,7 +22,7 @@ from sensor_msgs.msg import JointState
 from tmrl_msgs.msg import RobotState, RobotTarget
 from tmrl_ros.core import topics
 from tmrl_ros.core.config import Config
-from tmrl_ros.core.types import Pose, RobotMode
+from tmrl_ros.core.types import Pose
 from tmrl_ros.data import decode
 from tmrl_ros.nodes.calls import Calls
 from tmrl_ros.nodes.common import LATCHED, RELIABLE, ConfiguredNode, run_node
@@ -38,6 +38,7 @@ from tmrl_ros.nodes.franka_messages import (
     error_names,
     joint_reading,
     pose_reading,
+    robot_mode,
     target_message,
     wrench_reading,
 )
@@ -125,7 +126,7 @@ class Franka(ConfiguredNode):
     def _on_robot_state(self, msg: FrankaRobotState, now_s: float) -> None:
         self._mode_came_s = now_s
         self._stopped_by = error_names(msg.last_motion_errors)
-        self._faults.on_mode(RobotMode(msg.robot_mode), error_names(msg.current_errors))
+        self._faults.on_mode(robot_mode(msg.robot_mode), error_names(msg.current_errors))
 
     def _on_pose(self, msg: PoseStamped, now_s: float) -> None:
         self._faults.flag(Fault.WRONG_FRAME, msg.header.frame_id not in self._frames)
@@ -141,9 +142,9 @@ class Franka(ConfiguredNode):
         self._readings.on_fingers(joint_reading(msg).q, now_s)
 
     def _on_activity(self, msg: ControllerManagerActivity) -> None:
-        before = self._faults.needs_recovery
+        before = self._faults.hardware_active
         self._faults.on_activity(active(msg.hardware_components), active(msg.controllers))
-        if self._faults.needs_recovery and not before:
+        if before is not False and self._faults.hardware_active is False:
             self._recovery.recovery.fault_came()
 
     def _on_parameters(self, msg: ParameterEvent) -> None:

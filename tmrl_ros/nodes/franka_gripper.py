@@ -9,7 +9,7 @@ from std_srvs.srv import Trigger
 
 from tmrl_ros.core import topics
 from tmrl_ros.core.franka_config import FrankaConfig
-from tmrl_ros.nodes.calls import Calls
+from tmrl_ros.nodes.calls import Action, Calls
 from tmrl_ros.nodes.franka_interfaces import Grasp, Homing, Move
 from tmrl_ros.robots.franka.gripper import GripperCommander, GripperGoal
 
@@ -39,14 +39,13 @@ class GripperActions:
         goal = self.commander.next_goal(time.monotonic())
         if goal is None:
             return
-        client = self._grasp if goal.grasp else self._move
-        self._node.executor.create_task(self._run(client, goal))
+        action = self._grasp if goal.grasp else self._move
+        self._node.executor.create_task(self._run(action, goal))
 
-    async def _run(self, client: object, goal: GripperGoal) -> None:
+    async def _run(self, action: Action, goal: GripperGoal) -> None:
         number = self.commander.goals
-        result, why_not = await self._calls.action(client, _message(goal), self._timeout_s)
-        # The hand also reports a grasp of nothing as a failure; a closed hand is what was asked.
-        success = result is not None and (goal.grasp or result.success)
+        result, why_not = await self._calls.action(action, _message(goal), self._timeout_s)
+        success = result is not None and result.success
         if not success:
             why = why_not or result.error or "no reason given"
             self._node.get_logger().warning(f"Gripper: {why}")

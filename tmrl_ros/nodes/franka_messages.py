@@ -9,7 +9,7 @@ from geometry_msgs.msg import PoseStamped, WrenchStamped
 from lifecycle_msgs.msg import State
 from sensor_msgs.msg import JointState
 
-from tmrl_ros.core.types import FloatArray, Pose
+from tmrl_ros.core.types import FloatArray, Pose, RobotMode
 from tmrl_ros.data import decode
 from tmrl_ros.nodes.convert import header, pose_to_msg
 from tmrl_ros.robots.franka.readings import JointReading, PoseReading
@@ -41,6 +41,12 @@ def wrench_reading(msg: WrenchStamped) -> FloatArray:
 def error_names(errors: Any) -> tuple[str, ...]:
     """Names of the flags that are set in a `franka_msgs/Errors`."""
     return tuple(name for name in errors.get_fields_and_field_types() if getattr(errors, name))
+
+
+def robot_mode(value: int) -> RobotMode:
+    """Mode of the robot, which has the same numbers as ours; one that is new is OTHER."""
+    known = RobotMode.OTHER <= value <= RobotMode.RECOVERING
+    return RobotMode(value) if known else RobotMode.OTHER
 
 
 def active(states: Any) -> dict[str, bool]:
