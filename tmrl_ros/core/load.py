@@ -131,8 +131,9 @@ def _refuse_simulated_cell(config: Config, named: set[str]) -> None:
     for section in OF_THE_CELL:
         if section not in named:
             raise ConfigurationError(
-                f"robot.kind={config.robot.kind} needs {section}=...: {section}={DEFAULTS[section]} "
-                f"is the simulated cell's. Name a file of config/{FOLDERS[section]} or a path."
+                f"robot.kind={config.robot.kind} needs {section}=...: the default "
+                f"{DEFAULTS[section]} is the simulated cell's. Name a file of "
+                f"config/{FOLDERS[section]} or a path."
             )
 
 
