@@ -30,12 +30,12 @@ def parameters(clip_m=0.05, stiffness=500.0, **changes):
     return {**values, **{key.replace("__", "."): value for key, value in changes.items()}}
 
 
-def description(limits, model="fr3"):
+def description(limits, model="fr3", mount=""):
     joints = "".join(
         f'<joint name="{name}" type="revolute"><limit lower="{low}" upper="{high}"/></joint>'
         for name, (low, high) in zip(joint_names(model), limits, strict=True)
     )
-    return f"<robot>{joints}</robot>"
+    return f"<robot>{mount}{joints}</robot>"
 
 
 def test_force_is_stiffness_times_clip_over_all_axes():
@@ -94,8 +94,37 @@ def test_limits_of_a_newer_system_agree():
         (description(POSITION_LIMITS_RAD["panda"], "fr3"), "another arm"),
         (description(POSITION_LIMITS_RAD["panda"], "panda"), "no joint fr3_joint1"),
         (description([(math.nan, math.nan)] * 7), "another arm"),
+        (description([("low", "high")] * 7), "no number"),
         ("", "no XML"),
     ],
 )
 def test_another_arm_is_refused(urdf, word):
     assert word in model_fault(urdf, "fr3")
+
+
+def mounted(parent, child, origin, kind="fixed"):
+    links = f'<parent link="{parent}"/><child link="{child}"/>'
+    return f'<joint name="{parent}_{child}" type="{kind}">{links}{origin}</joint>'
+
+
+AT_ROOT = '<origin xyz="0 0 0" rpy="0 0 0"/>'
+
+
+@pytest.mark.parametrize("origin", ["", AT_ROOT, '<origin xyz="0 0 0.0"/>'])
+def test_an_arm_at_the_root_of_its_description_is_accepted(origin):
+    mount = mounted("world", "base", AT_ROOT) + mounted("base", "fr3_link0", origin)
+    assert model_fault(description(POSITION_LIMITS_RAD["fr3"], mount=mount), "fr3") == ""
+
+
+@pytest.mark.parametrize(
+    "mount",
+    [
+        mounted("base", "fr3_link0", '<origin xyz="0 0 0.8"/>'),
+        mounted("base", "fr3_link0", '<origin rpy="0 0 1.57" xyz="0 0 0"/>'),
+        mounted("world", "base", '<origin xyz="0.3 0 0"/>') + mounted("base", "fr3_link0", AT_ROOT),
+        mounted("rail", "fr3_link0", AT_ROOT, "prismatic"),
+    ],
+)
+def test_an_arm_that_is_mounted_elsewhere_is_refused(mount):
+    said = model_fault(description(POSITION_LIMITS_RAD["fr3"], mount=mount), "fr3")
+    assert "the controller takes targets in the root's frame" in said

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 from xml.etree import ElementTree
+from xml.etree.ElementTree import Element
 
 Model = Literal["panda", "fr3"]
 JOINTS = 7
@@ -33,22 +34,17 @@ POSITION_LIMITS_RAD: dict[str, tuple[tuple[float, float], ...]] = {
 AGREES_RAD = 0.2
 """Newer systems of the FR3 widen its limits by less; Panda and FR3 differ by more (joint 6)."""
 
+MOUNTED_WITHIN = 1e-3
+"""Metres or radians that the arm's base may be away from the description's root."""
+
 
 def joint_names(model: str) -> tuple[str, ...]:
     """Names of the arm's joints, as franka_description has them without a prefix."""
     return tuple(f"{model}_joint{number}" for number in range(1, JOINTS + 1))
 
 
-def described_limits(urdf: str, names: Sequence[str]) -> dict[str, tuple[float, float]]:
-    """Position limits (rad) of joints in a robot description.
-
-    Raises:
-        ValueError: It is no XML.
-    """
-    try:
-        root = ElementTree.fromstring(urdf)
-    except ElementTree.ParseError as error:
-        raise ValueError(f"robot_description is no XML ({error})") from None
+def described_limits(root: Element, names: Sequence[str]) -> dict[str, tuple[float, float]]:
+    """Position limits (rad) of joints in a robot description."""
     found: dict[str, tuple[float, float]] = {}
     for joint in root.iter("joint"):
         limit = joint.find("limit")
@@ -58,13 +54,45 @@ def described_limits(urdf: str, names: Sequence[str]) -> dict[str, tuple[float, 
     return found
 
 
+def mounting_fault(root: Element, link: str) -> str:
+    """Why a link is not where the description's root is, as a sentence; "" when it is.
+
+    crisp reckons in the frame of the root link, whatever its parameter base_frame says.
+    """
+    above: dict[str, Element] = {}
+    for joint in root.iter("joint"):
+        child = joint.find("child")
+        if child is not None:
+            above[child.get("link", "")] = joint
+    while link in above:
+        joint = above.pop(link)
+        origin, parent = joint.find("origin"), joint.find("parent")
+        attributes = {} if origin is None else origin.attrib
+        numbers = f"{attributes.get('xyz', '')} {attributes.get('rpy', '')}".split()
+        if joint.get("type") != "fixed" or any(abs(float(n)) > MOUNTED_WITHIN for n in numbers):
+            name = "" if parent is None else parent.get("link", "")
+            return (
+                f"robot_description has {link} away from {name or 'its root'} (joint "
+                f"{joint.get('name')}): the controller takes targets in the root's frame, so that "
+                "the arm's base must be there."
+            )
+        link = "" if parent is None else parent.get("link", "")
+    return ""
+
+
 def model_fault(urdf: str, model: str) -> str:
     """Why a robot description is not that of the configured arm, as a sentence; "" when it is."""
-    names = joint_names(model)
     try:
-        found = described_limits(urdf, names)
+        return _fault(ElementTree.fromstring(urdf), model)
+    except ElementTree.ParseError as error:
+        return f"robot_description is no XML ({error})."
     except ValueError as error:
-        return f"{error}."
+        return f"robot_description has a limit or an origin that is no number ({error})."
+
+
+def _fault(root: Element, model: str) -> str:
+    names = joint_names(model)
+    found = described_limits(root, names)
     if missing := [name for name in names if name not in found]:
         return (
             f"robot.model={model}, but robot_description has no joint {missing[0]}: set "
@@ -78,4 +106,4 @@ def model_fault(urdf: str, model: str) -> str:
                 f"robot.model={model} has {name} from {low:g} to {high:g} rad, robot_description "
                 f"from {at[0]:g} to {at[1]:g}: that is another arm."
             )
-    return ""
+    return mounting_fault(root, f"{model}_link0")
