@@ -1,8 +1,10 @@
 """The controller's parameters and the robot's description, against what the session allows."""
 
 import math
+import re
 
 import pytest
+import yaml
 
 from tmrl_ros.core.load import load_config
 from tmrl_ros.robots.franka.controller import controller_fault, force_ceiling_n
@@ -128,3 +130,22 @@ def test_an_arm_at_the_root_of_its_description_is_accepted(origin):
 def test_an_arm_that_is_mounted_elsewhere_is_refused(mount):
     said = model_fault(description(POSITION_LIMITS_RAD["fr3"], mount=mount), "fr3")
     assert "the controller takes targets in the root's frame" in said
+
+
+def flat(values, prefix=""):
+    found = {}
+    for key, value in values.items():
+        nested = (
+            flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+        )
+        found |= nested
+    return found
+
+
+def test_the_controller_on_the_page_about_hardware_is_accepted(root):
+    page = (root / "docs" / "hardware.md").read_text()
+    (written,) = re.findall(r"```yaml\n(.*?)```", page, flags=re.DOTALL)
+    controllers = yaml.safe_load(written)["/**"]
+    of_page = flat(controllers[CONFIG.robot.franka.controller]["ros__parameters"])
+    assert controller_fault({"stop_commands": False, **of_page}, CONFIG, NODE) == ""
+    assert f"{force_ceiling_n(of_page):.0f} N" in page
