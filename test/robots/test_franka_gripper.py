@@ -69,8 +69,19 @@ def test_a_failed_goal_is_sent_once_more_and_then_is_a_fault(hand):
     hand.ended(success=False)
     assert hand.failed
     assert sent(hand, OPEN, 9.0) is None
-    hand.homed()
-    assert not hand.failed and sent(hand, OPEN, 9.0) is not None
+    assert hand.begin_homing(9.0)
+    hand.end_homing(success=True)
+    assert not hand.failed and sent(hand, OPEN, 10.0) is not None
+
+
+def test_homing_and_goals_keep_out_of_each_others_way(hand):
+    sent(hand, CLOSED, 0.0)
+    assert not hand.begin_homing(1.0)
+    hand.ended(success=True)
+    assert hand.begin_homing(2.0)
+    assert sent(hand, OPEN, 3.0) is None
+    hand.end_homing(success=False)
+    assert not hand.next_goal(4.0).grasp
 
 
 def test_a_goal_without_an_end_has_failed(hand):

@@ -54,13 +54,13 @@ class GripperActions:
 
     async def _on_home(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         """Find the fingers' end positions; the hand must be empty."""
-        result, why_not = await self._calls.action(
-            self._homing, Homing.Goal(), self._timeout_s + 10.0
-        )
+        if not self.commander.begin_homing(time.monotonic()):
+            response.message = "The gripper does something else: try again when it has ended."
+            return response
+        result, why_not = await self._calls.action(self._homing, Homing.Goal(), self._timeout_s)
         response.success = result is not None and result.success
         response.message = "The gripper is homed." if response.success else why_not
-        if response.success:
-            self.commander.homed()
+        self.commander.end_homing(success=response.success)
         return response
 
 

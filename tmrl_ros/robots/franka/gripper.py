@@ -86,6 +86,16 @@ class GripperCommander:
             self._failures += 1
             self._sent = None
 
-    def homed(self) -> None:
-        """The fingers were homed: what they do now is unknown, and failures are forgotten."""
-        self._busy, self._sent, self._wish, self._failures = False, None, None, 0
+    def begin_homing(self, now_s: float) -> bool:
+        """Keep goals back while the fingers are homed; False when one is under way."""
+        if self._busy:
+            return False
+        self._busy, self._started_s = True, now_s
+        self.goals += 1
+        return True
+
+    def end_homing(self, *, success: bool) -> None:
+        """Homed, the fingers are where nobody asked for, and failures are forgotten."""
+        self._busy = False
+        if success:
+            self._sent, self._wish, self._failures = None, None, 0
