@@ -85,7 +85,16 @@ lint: setup
 	@$(BIN)/ruff format --check --quiet . || { echo "Some files are not formatted: run $(BIN)/ruff format ." >&2; exit 1; }
 	@$(BIN)/mypy
 
-test: lint
+# Interfaces of a Franka's own packages, as far as the tests speak them. They stay out of the environment:
+# on a robot the real ones must be found.
+DOUBLES := test/doubles/interfaces
+$(STAMPS)/doubles: $(STAMPS)/requirements $(wildcard $(DOUBLES)/*.* $(DOUBLES)/*/*.* $(DOUBLES)/*/*/*.*)
+	@echo "Building the interfaces of the robot's test doubles (a minute or two) ..."
+	@rm -rf $(VENV)/doubles
+	@$(PIP) install $(PIP_ARGS) --force-reinstall --no-deps --prefix $(VENV)/doubles ./$(DOUBLES)
+	@touch $@
+
+test: lint $(STAMPS)/doubles
 	@$(BIN)/python -m pytest -q
 
 finetune: setup

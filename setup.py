@@ -13,6 +13,7 @@ PACKAGE = "tmrl_ros"
 NODES = (
     "console",
     "episode_manager",
+    "franka",
     "learner",
     "perception",
     "policy_server",

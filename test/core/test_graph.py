@@ -4,6 +4,7 @@ from tmrl_ros.core.graph import KINDS, nodes_for
 from tmrl_ros.core.load import load_config
 
 FILE = Path("config.yaml")
+REAL = ("robot=franka_fr3", "reward=learned", "safety=panda_table", "cameras=sim_two")
 
 
 def names(kind="finetune", *overrides):
@@ -60,3 +61,11 @@ def test_namespace_and_log_level_reach_the_process():
     words = nodes_for(load_config(), FILE)[0].arguments(namespace="/left/", log_level="debug")
     assert "__ns:=/left" in words
     assert words[words.index("--log-level") + 1] == "debug"
+
+
+def test_a_real_arm_has_its_own_driver_in_the_place_of_the_simulated_one():
+    real = names("finetune", *REAL)
+    simulated = names("finetune")
+    assert real == ["franka" if name == "sim_franka" else name for name in simulated]
+    (driver,) = [node for node in nodes_for(load_config(REAL), FILE) if node.name == "franka"]
+    assert driver.stop_last and driver.restart

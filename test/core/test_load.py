@@ -264,3 +264,13 @@ def test_a_folder_that_is_no_session_is_named(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     said = mistake("session.replay_from=[nowhere]")
     assert f"{tmp_path}/nowhere is no session" in said
+
+
+@pytest.mark.parametrize("forgotten", ["safety", "cameras"])
+def test_a_real_arm_never_gets_the_simulated_cell_by_default(forgotten):
+    cell = {"safety": "safety=panda_table", "cameras": "cameras=sim_two"}
+    wanted = ["robot=franka_fr3", "reward=learned"]
+    assert load_config([*wanted, *cell.values()]).robot.driver == "franka"
+    cell.pop(forgotten)
+    with pytest.raises(ConfigurationError, match=f"robot.kind=franka needs {forgotten}=..."):
+        load_config([*wanted, *cell.values()])

@@ -44,13 +44,19 @@ def tmrl(*words: str) -> subprocess.CompletedProcess[str]:
 class Run:
     """One `tmrl finetune` and its session."""
 
-    def __init__(self, session: Path, words: list[str]) -> None:
+    def __init__(
+        self, session: Path, words: list[str], environment: dict[str, str] | None = None
+    ) -> None:
         self.session = session
         self.output_file = session.parent / f"output-{time.monotonic_ns()}.txt"
         argv = [sys.executable, "-m", "tmrl_ros.cli.main", "finetune", "--plain", *words]
         with self.output_file.open("wb") as output:
             self.process = subprocess.Popen(
-                argv, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
+                argv,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
             )
         self.seen: set[psutil.Process] = set()
 

@@ -2,4 +2,5 @@ import sys
 from pathlib import Path
 
 TESTS = Path(__file__).parents[1]
-sys.path[:0] = [str(TESTS / name) for name in ("integration", "faults", "policies", "console")]
+FOLDERS = ("integration", "doubles", "faults", "policies", "console")
+sys.path[:0] = [str(TESTS / name) for name in FOLDERS]

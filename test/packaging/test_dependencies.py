@@ -33,7 +33,8 @@ PIP_ONLY = {
 ALONG = {"zstandard", "backports"}  # mcap and rosbags bring these along
 TEST_ONLY = {"mcap_ros2", "websockets"}  # used by tests, where ROS machines need no more
 NO_WHEEL = {"launch", "launch_ros"}  # on ROS machines only
-OPTIONAL = {"lerobot", "open3d", "pyrealsense2"}  # asked for by name, never needed
+ROBOT = {"controller_manager_msgs", "franka_msgs"}  # come with a real robot's own packages
+OPTIONAL = {"lerobot", "open3d", "pyrealsense2"} | ROBOT  # asked for by name, never needed
 # Needed by the launch files and at run time, imported by nobody.
 NOT_IMPORTED = {
     "diagnostic_msgs",

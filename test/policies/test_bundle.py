@@ -74,7 +74,7 @@ def test_a_damaged_description_names_the_key(tmp_path: Path) -> None:
     ("action", "sentence"),
     [
         ({"rate_hz": 15.0}, "actions are for 15 Hz, robot.control_rate_hz is 20"),
-        ({"frame": "fr3_link0"}, "acts in frame 'fr3_link0', robot.base_frame is 'panda_link0'"),
+        ({"frame": "table"}, "acts in frame 'table', robot.base_frame is 'panda_link0'"),
     ],
 )
 def test_an_action_spec_that_does_not_match_the_robot_is_refused(
@@ -83,6 +83,15 @@ def test_an_action_spec_that_does_not_match_the_robot_is_refused(
     make_bundle(tmp_path, **action)
     with pytest.raises(BundleError, match=sentence):
         check_bundle(tmp_path, load_config(["task=lift"]))
+
+
+def test_a_policy_for_a_panda_fits_an_fr3_which_is_mounted_the_same_way(tmp_path: Path) -> None:
+    make_bundle(tmp_path)
+    on_fr3 = load_config(
+        ["task=lift", "robot=franka_fr3", "reward=learned", "safety=panda_table", "cameras=sim_two"]
+    )
+    assert on_fr3.robot.base_frame == "fr3_link0"
+    assert check_bundle(tmp_path, on_fr3).action.frame == "panda_link0"
 
 
 def make_point_bundle(folder: Path) -> PolicySpec:

@@ -1,11 +1,21 @@
 import pytest
 from story import DOWN, HOME, PERIOD_NS, make_homing, outcome, reward, sample
 
+from tmrl_ros.core.load import load_config
 from tmrl_ros.core.types import ChunkResult, EpisodeOutcome, EpisodeState, Phase
 from tmrl_ros.session.commands import Announce, AskScene, ResetStop, Say
 from tmrl_ros.session.gates import Gates, GateSettings, SafetyView, World
-from tmrl_ros.session.runner import MAX_REPEATS, Goal, GoalRunner, RunSettings, prompt_refusal
+from tmrl_ros.session.runner import (
+    MAX_REPEATS,
+    PUT_BACK,
+    Goal,
+    GoalRunner,
+    RunSettings,
+    prompt_refusal,
+    run_settings,
+)
 
+REAL = ("robot=franka_fr3", "reward=learned", "safety=panda_table", "cameras=sim_two")
 SUCCESS, FAILURE, TIMEOUT, ABORTED = list(EpisodeOutcome)[1:]
 assert len(DOWN) == 4
 
@@ -13,7 +23,7 @@ assert len(DOWN) == 4
 class Show:
     """A runner in a world where everything works, unless told otherwise."""
 
-    def __init__(self, *, operator=True, lockstep=True, lag=1, gates=None, **goal):
+    def __init__(self, *, operator=True, lockstep=True, lag=1, gates=None, person=False, **goal):
         values = {
             "phase": Phase.TRAIN,
             "episodes": 3,
@@ -43,6 +53,7 @@ class Show:
                 timeout_s=10.0,
                 scene_timeout_s=10.0,
                 make_homing=make_homing,
+                person_resets=person,
             ),
             self.gates,
             self.world,
@@ -402,3 +413,24 @@ def test_what_is_learned_or_judged_keeps_its_text(phase):
     assert "task.prompt=" in prompt_refusal("lift the lime cube", goal, "lift")
     assert prompt_refusal("lift the lime cube", None, "lift") == ""
     assert "201 letters" in prompt_refusal("x" * 201, None, "lift")
+
+
+@pytest.mark.parametrize("person", [True, False])
+def test_a_person_is_told_when_to_put_the_objects_back(person):
+    show = Show(person=person)
+    show.wait()
+    assert show.runner.waits_for() == ""  # the arm is on its way home
+    show.world.stamp_ns += PERIOD_NS
+    at_ns = show.world.stamp_ns
+    asked = show.runner.on_robot(at_ns, lambda: sample(at_ns, HOME), show.now_s)
+    assert isinstance(asked[0], AskScene)
+    assert show.runner.waits_for() == (PUT_BACK if person else "")
+    show.take(asked)
+    assert show.runner.waits_for() == ""
+
+
+def test_a_person_has_longer_than_a_simulated_one():
+    real = run_settings(load_config(REAL))
+    assert real.person_resets and real.scene_timeout_s == 900.0
+    simulated = run_settings(load_config())
+    assert not simulated.person_resets and simulated.scene_timeout_s < 60.0

@@ -26,10 +26,13 @@ EVALUATE_HELP = (
 OUTCOMES = ("success", "failure", "timeout")
 LABEL_HELP = "how it ended; trim: cut its end off"
 BECAME_HELP = "trim: how it ended where it is cut; as it had ended by default"
+STEPS = ("errors", "hardware", "controllers", "gripper")
 CALLS = {
     "stop": "press the software stop (the hardware button comes first)",
     "reset": "release the software stop, once its cause is gone",
     "prompt": "tell the policy something else from the next episode on",
+    "recover": "recover a real arm after a fault: errors, hardware, controllers; home its gripper",
+    "ready": "say that the objects are back and nobody is in the cell",
     "label": "set the outcome of the running or an ended episode, or cut off the end of one",
 }
 
@@ -82,6 +85,8 @@ def _parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=text, description=text)
         if name == "prompt":
             command.add_argument("text", help='what it is told; "" is the task\'s own')
+        if name == "recover":
+            command.add_argument("step", choices=STEPS, help="one at a time, in this order")
         if name == "label":
             command.add_argument("outcome", choices=(*OUTCOMES, "aborted", "trim"), help=LABEL_HELP)
             command.add_argument("--episode", default="", help="the latest by default")
@@ -161,6 +166,8 @@ def _dispatch(args: argparse.Namespace) -> int:
         words = [args.command]
         if args.command == "prompt":
             words.append(args.text)
+        if args.command == "recover":
+            words.append(args.step)
         if args.command == "label":
             words += [args.outcome, "--episode", args.episode, "--by", args.by]
         return call(words, args.overrides, args.session)

@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from tmrl_ros.core.comparison import ComparisonConfig
+from tmrl_ros.core.franka_config import FrankaConfig
 from tmrl_ros.core.method_config import MethodConfig as MethodConfig
 from tmrl_ros.core.section import Section
 from tmrl_ros.core.teleop_config import TeleopConfig as TeleopConfig
@@ -26,7 +27,7 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", max_length=64)]
 class RobotConfig(Section):
     """The arm and its driver."""
 
-    kind: Literal["sim"] = "sim"
+    kind: Literal["sim", "franka"] = "sim"
     model: Literal["panda", "fr3"] = "panda"
     base_frame: str = "panda_link0"
     ee_frame: str = "panda_hand_tcp"
@@ -39,6 +40,15 @@ class RobotConfig(Section):
     simulated_operator: bool = Field(
         False, description="a simulated person resets the stop once its cause is gone (sim only)"
     )
+    operator_timeout_s: float = Field(
+        900.0, gt=0, description="wall time a person has to put the objects back (real arm only)"
+    )
+    franka: FrankaConfig = FrankaConfig()
+
+    @property
+    def driver(self) -> str:
+        """Node that drives this arm."""
+        return "franka" if self.kind == "franka" else "sim_franka"
 
 
 class KeepOutConfig(Section):

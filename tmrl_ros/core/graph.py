@@ -72,7 +72,7 @@ def nodes_for(config: Config, config_file: Path, kind: Kind = "finetune") -> lis
     file = {"config_file": str(config_file)}
     nodes = [
         NodeSpec("safety_supervisor", file),
-        NodeSpec("sim_franka", file, stop_last=True),
+        NodeSpec(config.robot.driver, file, stop_last=True),
         NodeSpec("perception", file),
         NodeSpec("reward", file),
         NodeSpec("policy_server", file),

@@ -43,6 +43,7 @@ DEFAULTS = {
     "teleop": "off",
 }
 
+OF_THE_CELL = ("safety", "cameras")  # never the simulation's by default where an arm is real
 BUNDLES = ("task", "reward")  # sections whose `bundle` is a folder
 
 
@@ -119,9 +120,23 @@ def load_config(overrides: Sequence[str] = (), *, folder: Path | None = None) ->
     if raw["session"].get("replay_from") and "method.warmup_episodes" not in origin:
         raw["method"]["warmup_episodes"] = 0  # earlier sessions have warmed up
     try:
-        return Config.model_validate(raw)
+        config = Config.model_validate(raw)
     except ValidationError as error:
         raise ConfigurationError(_sentence(error, origin)) from None
+    if config.robot.kind != "sim":
+        _refuse_simulated_cell(config, {*chosen, *(section for section, _, _ in values)})
+    return config
+
+
+def _refuse_simulated_cell(config: Config, named: set[str]) -> None:
+    """A real arm must not run with the simulation's limits because nobody thought of its own."""
+    for section in OF_THE_CELL:
+        if section not in named:
+            raise ConfigurationError(
+                f"robot.kind={config.robot.kind} needs {section}=...: the default "
+                f"{DEFAULTS[section]} is the simulated cell's. Name a file of "
+                f"config/{FOLDERS[section]} or a path."
+            )
 
 
 def change_config(config: Config, overrides: Sequence[str], allowed: Sequence[str]) -> Config:

@@ -25,7 +25,11 @@ RECORDER_STATUS = "recorder/status"
 MANAGER_STATUS = "episode_manager/status"
 PAUSED = "episode_manager/paused"
 
+SCENE_REQUEST = "robot/scene_request"
+
 RESET_SCENE = "robot/reset_scene"
+SCENE_READY = "robot/scene_ready"
+HOME_GRIPPER = "robot/home_gripper"
 STOP = "safety_supervisor/stop"
 RESET = "safety_supervisor/reset"
 LABEL_EPISODE = "episode_manager/label_episode"
@@ -33,6 +37,11 @@ PAUSE = "episode_manager/pause"
 MANAGER_PARAMETERS = "episode_manager/set_parameters"
 INFER = "policy/infer"
 RUN_EPISODES = "episode_manager/run_episodes"
+
+
+def recover(step: str) -> str:
+    """Service of one step of the guided recovery: errors, hardware, controllers."""
+    return f"robot/recover_{step}"
 
 
 def color(camera: str) -> str:

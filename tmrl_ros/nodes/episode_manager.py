@@ -287,7 +287,7 @@ class EpisodeManager(ConfiguredNode):
             self.get_logger().warning(f"The software stop was not reset: {reply.message}")
 
     def _show(self) -> None:
-        text = self._runner.waiting if self._runner is not None else ""
+        text = self._runner.waits_for() if self._runner is not None else ""
         if text != self._shown:
             self._shown = text
             self._status.publish(String(data=text))

@@ -1,4 +1,4 @@
-"""Helper of the command line: look for a graph, press or release its stop, label an episode.
+"""Helper of the command line: look for a graph, press its stop, recover its arm, label an episode.
 
 Prints one sentence. Exit code 0: done; 1: refused or unreachable; 3 (`probe`): the domain is used.
 """
@@ -22,6 +22,9 @@ from tmrl_ros.nodes.operator import OperatorCalls
 
 EXIT_IN_USE = 3
 ANSWER_S = 5.0
+RECOVERY_S = 200.0
+"""A step makes up to three calls, each of which has its own time-out in the driver."""
+STEPS = ("errors", "hardware", "controllers", "gripper")
 OUTCOMES = {outcome.name.lower(): outcome for outcome in EpisodeOutcome if outcome.value}
 
 
@@ -35,6 +38,8 @@ def main() -> int:
     commands.add_parser("stop")
     commands.add_parser("reset")
     commands.add_parser("prompt").add_argument("text")
+    commands.add_parser("ready")
+    commands.add_parser("recover").add_argument("step", choices=STEPS)
     label = commands.add_parser("label")
     label.add_argument("outcome", choices=sorted(OUTCOMES))
     label.add_argument("--episode", default="")
@@ -52,8 +57,12 @@ def main() -> int:
                 episode_id=args.episode, outcome=int(OUTCOMES[args.outcome]), labelled_by=args.by
             )
             return ask(node, LabelEpisode, topics.LABEL_EPISODE, request)
-        service = topics.STOP if args.command == "stop" else topics.RESET
-        return ask(node, Trigger, service, Trigger.Request())
+        if args.command == "recover":
+            homes = args.step == "gripper"
+            service = topics.HOME_GRIPPER if homes else topics.recover(args.step)
+            return ask(node, Trigger, service, Trigger.Request(), answer_s=RECOVERY_S)
+        services = {"stop": topics.STOP, "reset": topics.RESET, "ready": topics.SCENE_READY}
+        return ask(node, Trigger, services[args.command], Trigger.Request())
     finally:
         node.destroy_node()
         rclpy.try_shutdown()
@@ -87,16 +96,16 @@ def tell(node: Node, text: str) -> int:
     return 0 if answer.success else 1
 
 
-def ask(node: Node, kind: Any, service: str, request: Any) -> int:
+def ask(node: Node, kind: Any, service: str, request: Any, *, answer_s: float = ANSWER_S) -> int:
     """Call a service that answers `success` and `message`; every wait is bounded."""
     client = node.create_client(kind, service)
     if not client.wait_for_service(timeout_sec=ANSWER_S):
         print(f"Nobody answers {service} after {ANSWER_S:g} s: no graph runs in this domain.")
         return 1
     future = client.call_async(request)
-    rclpy.spin_until_future_complete(node, future, timeout_sec=ANSWER_S)
+    rclpy.spin_until_future_complete(node, future, timeout_sec=answer_s)
     if not future.done():
-        print(f"{service} did not answer within {ANSWER_S:g} s.")
+        print(f"{service} did not answer within {answer_s:g} s.")
         return 1
     answer = future.result()
     print(answer.message or ("Done." if answer.success else "Refused."))

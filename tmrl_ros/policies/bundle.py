@@ -218,7 +218,7 @@ def check_bundle(folder: Path, config: Config) -> PolicySpec:
             f"{where}: the policy's actions are for {spec.action.rate_hz:g} Hz, "
             f"robot.control_rate_hz is {robot.control_rate_hz:g}."
         )
-    if spec.action.frame != robot.base_frame:
+    if _base(spec.action.frame) != _base(robot.base_frame):
         raise BundleError(
             f"{where}: the policy acts in frame {spec.action.frame!r}, "
             f"robot.base_frame is {robot.base_frame!r}."
@@ -226,6 +226,11 @@ def check_bundle(folder: Path, config: Config) -> PolicySpec:
     _check_observation(spec.observation, config, where)
     check_capabilities(spec, config.method, where)
     return spec
+
+
+def _base(frame: str) -> str:
+    """A frame without the arm's model: panda_link0 and fr3_link0 are the same place."""
+    return frame.removeprefix("panda_").removeprefix("fr3_")
 
 
 def _check_observation(observation: ObservationSpec, config: Config, where: Path) -> None:

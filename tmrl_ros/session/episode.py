@@ -108,6 +108,11 @@ class EpisodeMachine:
         return self.state == EpisodeState.ENDED
 
     @property
+    def waits_for_scene(self) -> bool:
+        """Whether the objects have still to be put back."""
+        return self.state == EpisodeState.RESETTING and self._wait == _Wait.SCENE
+
+    @property
     def last_piece(self) -> int:
         """Sequence number of the latest chunk home."""
         return self._piece - 1

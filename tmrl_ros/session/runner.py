@@ -27,6 +27,7 @@ from tmrl_ros.session.seeds import episode_id, episode_seed
 MAX_REPEATS = 3
 PAUSE_AFTER_ABORT_S = 0.3
 SAY_AGAIN_S = 10.0
+PUT_BACK = "The arm is home: put the objects back, hands out, then 'tmrl ready'."
 
 MAX_PROMPT = 200
 
@@ -61,18 +62,23 @@ class RunSettings:
     scene_timeout_s: float
     make_homing: Callable[[], Homing]
     attempts_per_start: int = 1
+    person_resets: bool = False
 
 
 def run_settings(config: Config) -> RunSettings:
     """What a configuration says about running episodes."""
     task, session, robot = config.task, config.session, config.robot
+    scene_s = session.decision_timeout_s + task.scene_reset_s
+    if robot.kind != "sim":
+        scene_s = robot.operator_timeout_s  # a person puts the objects back
     return RunSettings(
         task=task.name,
         prompt=task.prompt,
         max_decisions=task.max_decisions,
         timeout_s=session.decision_timeout_s,
-        scene_timeout_s=session.decision_timeout_s + task.scene_reset_s,
         attempts_per_start=max(1, len(config.comparison.contenders)),
+        scene_timeout_s=scene_s,
+        person_resets=robot.kind != "sim",
         make_homing=lambda: Homing(
             home_m=np.array(task.home_position_m),
             orientation=np.array(task.orientation_xyzw),
@@ -141,6 +147,12 @@ class GoalRunner:
     def successes(self) -> int:
         """Episodes that succeeded."""
         return sum(outcome == EpisodeOutcome.SUCCESS for outcome in self.outcomes.values())
+
+    def waits_for(self) -> str:
+        """`waiting`, or what a running episode wants of a person."""
+        machine = self.running
+        asks = self.settings.person_resets and machine is not None and machine.waits_for_scene
+        return PUT_BACK if asks else self.waiting
 
     @property
     def running(self) -> EpisodeMachine | None:

@@ -1,0 +1,1 @@
+"""A real Franka as its driver sees it, without ROS: states, faults, gripper, recovery, checks."""
