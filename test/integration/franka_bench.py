@@ -40,6 +40,9 @@ def make_config(folder: Path, *overrides: str) -> Any:
             "reward=learned",
             "safety=panda_table",
             "cameras=sim_two",
+            # Whoever runs tests may do other things meanwhile.
+            "safety.max_chunk_age_s=5",
+            "robot.state_timeout_s=1.5",
             f"session.domain_id={os.environ['ROS_DOMAIN_ID']}",
             *overrides,
         ]
