@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet
 import pytest
-from recorded import STEPS, sample, target
-from sessions import WIDTH_M, record
+from recorded import STEPS, item, sample, target
+from sessions import WIDTH_M, open_bags, put, record, story
 
+from tmrl_msgs.msg import Observation
 from tmrl_ros.cli.main import main
 from tmrl_ros.core.errors import OperatorError
 from tmrl_ros.core.load import load_config
@@ -161,6 +162,22 @@ def test_failures_are_left_out_where_they_are_not_wanted(session, dataset, tmp_p
     words = ["bag", "export", str(session), "--lerobot", str(out), "--only-successful"]
     assert main(words) == 0
     assert json.loads((out / "meta" / "info.json").read_text())["total_episodes"] == 2
+
+
+def test_a_scene_of_one_object_comes_back_too(tmp_path):
+    bags, numbers = open_bags(tmp_path / "session"), {}
+    for piece in story(0, SUCCESS):
+        if isinstance(piece, Observation):
+            piece.object_names, piece.object_visible = ["red"], [piece.decision != 1]
+            piece.object_positions = piece.object_positions[:3]
+            piece.object_age_s = piece.object_age_s[:1]
+        put(bags, item(piece), numbers)
+    bags.close()
+    words = ["bag", "export", str(tmp_path / "session"), "--lerobot", str(tmp_path / "lift")]
+    assert main(words) == 0
+    (before,), (after,) = ours(tmp_path / "session"), load_lerobot(tmp_path / "lift")
+    assert after.object_names == ("red",) and np.array_equal(after.objects, before.objects)
+    assert after.visible.tolist() == before.visible.tolist() == [[True], [False], [True]]
 
 
 def test_a_policy_is_pretrained_from_it(dataset, tmp_path):

@@ -260,7 +260,7 @@ def _arrow(values: NDArray[Any], kind: pa.DataType) -> pa.Array:
         return pa.FixedSizeListArray.from_arrays(flat, kind.list_size)
     if pa.types.is_struct(kind):
         return pa.array([{"bytes": data, "path": None} for data in values], kind)
-    return pa.array(values, kind)
+    return pa.array(values.reshape(-1), kind)
 
 
 def _png(picture: NDArray[np.uint8]) -> bytes:
