@@ -75,7 +75,7 @@ def test_figures_are_those_of_the_bags(reported):
     report = json.loads((reported / "report.json").read_text())
     assert report["success_training"] == wilson(2, 4).as_dict()
     assert report["outcomes"] == {"success": 2, "timeout": 2}
-    assert (report["task"], report["seed"], report["config_hash"]) == ("lift", "4", "c0ffee")
+    assert (report["task"], report["seed"], report["config_hash"]) == ("lift", 4, "c0ffee")
     assert report["labels"] == {"reward": {"success": 2, "timeout": 2}}
     assert report["decisions"] == 12 and report["operator"] == "anna"
     clipped = 3 + 1 + 1  # decisions, the last observation and the reset

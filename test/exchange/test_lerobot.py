@@ -4,19 +4,22 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet
 import pytest
-from recorded import STEPS, sample, target
-from sessions import WIDTH_M, record
+from recorded import STEPS, item, sample, target
+from sessions import WIDTH_M, open_bags, put, record, story
 
+from tmrl_msgs.msg import Observation
+from tmrl_ros.analysis.digest import digest_session
 from tmrl_ros.cli.main import main
 from tmrl_ros.core.errors import OperatorError
 from tmrl_ros.core.load import load_config
-from tmrl_ros.core.types import EpisodeOutcome
+from tmrl_ros.core.types import EpisodeOutcome, Outcome
 from tmrl_ros.data.bag_reader import bag_folders, read_episode
 from tmrl_ros.data.bag_stream import BagError
 from tmrl_ros.data.dataset import demonstration_from
@@ -161,6 +164,38 @@ def test_failures_are_left_out_where_they_are_not_wanted(session, dataset, tmp_p
     words = ["bag", "export", str(session), "--lerobot", str(out), "--only-successful"]
     assert main(words) == 0
     assert json.loads((out / "meta" / "info.json").read_text())["total_episodes"] == 2
+
+
+def test_a_scene_of_one_object_comes_back_too(tmp_path):
+    bags, numbers = open_bags(tmp_path / "session"), {}
+    for piece in story(0, SUCCESS):
+        if isinstance(piece, Observation):
+            piece.object_names, piece.object_visible = ["red"], [piece.decision != 1]
+            piece.object_positions = piece.object_positions[:3]
+            piece.object_age_s = piece.object_age_s[:1]
+        put(bags, item(piece), numbers)
+    bags.close()
+    words = ["bag", "export", str(tmp_path / "session"), "--lerobot", str(tmp_path / "lift")]
+    assert main(words) == 0
+    (before,), (after,) = ours(tmp_path / "session"), load_lerobot(tmp_path / "lift")
+    assert after.object_names == ("red",) and np.array_equal(after.objects, before.objects)
+    assert after.visible.tolist() == before.visible.tolist() == [[True], [False], [True]]
+
+
+def test_rows_in_which_a_person_moved_the_arm_are_marked(tmp_path):
+    bags, numbers = open_bags(tmp_path / "session"), {}
+    for piece in story(0, SUCCESS):
+        if isinstance(piece, Outcome) and piece.sequence == 101:  # the second decision
+            piece = replace(piece, sources=np.array([0, 2, 2, 0], np.uint8))
+        put(bags, item(piece), numbers)
+    bags.close()
+    (episode,) = session_frames(tmp_path / "session")
+    assert np.flatnonzero(episode.human).tolist() == [STEPS + 1, STEPS + 2]
+    write_lerobot([episode], tmp_path / "lift", robot_type="panda", video=False)
+    table = pyarrow.parquet.read_table(tmp_path / "lift/data/chunk-000/file-000.parquet")
+    assert np.array_equal(table["human"].to_numpy(zero_copy_only=False), episode.human)
+    (row,) = [row for row in digest_session(tmp_path / "session").decisions if row.steps_human]
+    assert (row.decision, row.steps_human) == (1, 2)
 
 
 def test_a_policy_is_pretrained_from_it(dataset, tmp_path):

@@ -91,6 +91,7 @@ def shown_phase(records: Sequence[EpisodeRecord]) -> str:
 
 def _figures(digest: Digest, records: Sequence[EpisodeRecord]) -> dict[str, Any]:
     about = digest.about
+    seed = about.get("session_seed", "")
     methods = [record.method for record in records if record.phase == TRAIN and record.method]
     method = methods[-1] if methods else about.get("method", "")
     spans = {
@@ -102,7 +103,7 @@ def _figures(digest: Digest, records: Sequence[EpisodeRecord]) -> dict[str, Any]
         "task": about.get("task", "unknown"),
         "prompt": about.get("prompt") or about.get("task", "unknown"),
         "method": method,
-        "seed": about.get("session_seed", "unknown"),
+        "seed": int(seed) if seed.isdigit() else "unknown",
         "operator": about.get("operator", ""),
         "finished": True,
         **episode_figures(records, method),

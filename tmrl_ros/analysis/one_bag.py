@@ -133,6 +133,7 @@ class BagDigest:
                     reason=outcome.reason if outcome else "",
                     steps_sent=outcome.steps_sent if outcome else 0,
                     steps_clipped=outcome.steps_clipped if outcome else 0,
+                    steps_human=outcome.human_steps if outcome else 0,
                     chunk_age_s=outcome.chunk_age_s if outcome and outcome.steps_sent else None,
                     processing_ms=observation.processing_ms if observation else None,
                     latency_ms=(came_ns - asked_ns) / 1e6 if observation else None,

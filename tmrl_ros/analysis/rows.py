@@ -60,9 +60,10 @@ class EpisodeRow:
 class DecisionRow:
     """One observation and what followed; None where a message is missing or says nothing.
 
-    `stamp_s` is the robot's clock. `latency_ms` is wall time from observation to chunk as the
-    recorder saw it. `asked`, `executed` and `measured` are the last row that was sent: x y z in
-    metres from the measured pose, gripper opening 0..1.
+    `stamp_s` is the robot's clock. Of the targets sent `steps_human` were a person's. `latency_ms`
+    is wall time from observation to chunk as the recorder saw it. `asked`, `executed` and
+    `measured` are the last row that was sent: x y z in metres from the measured pose, gripper
+    opening 0..1.
     """
 
     order: int
@@ -80,6 +81,7 @@ class DecisionRow:
     reason: str
     steps_sent: int
     steps_clipped: int
+    steps_human: int
     chunk_age_s: float | None
     processing_ms: float | None
     latency_ms: float | None

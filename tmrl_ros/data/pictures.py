@@ -1,9 +1,9 @@
 """Colour images as JPEG before they are recorded, as `image_transport` would send them.
 
-A JPEG of quality 95 costs as much time as compressing the raw image without loss, and of a real
-camera's noisy image takes a sixteenth of the room. What is learned from are the observations' own
-pictures, which stay as they were; depth stays without loss, too. But perception that is run again
-on JPEGs does not see quite what it saw live, so recording them is a choice.
+A JPEG of quality 95 costs as much time as compressing a noisy 640x480 image without loss, and takes
+a sixteenth of the room. What is learned from are the observations' own pictures, which stay as they
+were; depth stays without loss, too. But perception that is run again on JPEGs does not see quite
+what it saw live, so recording them is a choice.
 """
 
 from __future__ import annotations

@@ -34,7 +34,8 @@ class EpisodeFrames:
 
     `state` (L, 4): measured x y z in metres, base frame, and gripper opening 0..1. `action` (L, 4):
     the target that was sent, likewise absolute. `hold`: no target answered this state, the last
-    one stood. `row` (L,) names the observation that was the newest; `fresh` where it is new.
+    one stood. `human`: a person moved the arm. `row` (L,) names the observation that was the
+    newest; `fresh` where it is new.
     `objects` (L, K, 3) metres and `visible` (L, K), held between observations. `reward` (L,) is 1
     in the last row of an episode that succeeded, else 0. `progress` (L,) is the newest estimate
     that is valid, 0 before the first. `images` are (N, h, w, 3) RGB by camera, one per observation.
@@ -50,6 +51,7 @@ class EpisodeFrames:
     state: Float32Array
     action: Float32Array
     hold: BoolArray
+    human: BoolArray
     row: IntArray
     fresh: BoolArray
     decision: IntArray
@@ -132,6 +134,7 @@ def episode_frames(record: EpisodeRecord) -> EpisodeFrames | None:
         state=_rows(track.ee_positions[states], track.gripper_width_m[states] / width_m),
         action=_rows(track.target_positions[sent], track.target_gripper_width_m[sent] / width_m),
         hold=track.target_stamp_ns[sent] != stamps,
+        human=_human(record, seen, len(track.target_stamp_ns))[sent],
         row=row.astype(np.int64),
         fresh=fresh,
         decision=np.array([item.decision for item in seen], np.int64)[row],
@@ -156,6 +159,15 @@ def gripper_width_m(seen: Sequence[RecordedObservation]) -> float:
 
 def _rows(positions: NDArray[np.float64], openings: NDArray[np.float64]) -> Float32Array:
     return np.concatenate([positions, openings[:, None]], axis=1).astype(np.float32)
+
+
+def _human(record: EpisodeRecord, seen: Sequence[RecordedObservation], targets: int) -> BoolArray:
+    """Whose every target was (targets,), by what the outcomes say of the rows they sent."""
+    outcomes = {item.sequence: item for item in record.outcomes}
+    rows = [outcomes[s.sequence].sources for s in seen if s.sequence in outcomes]
+    found = np.concatenate([*rows, np.zeros(0, np.uint8)]) == ChunkSource.HUMAN
+    unknown = np.zeros(max(0, targets - len(found)), bool)  # sent, but stopped before it counted
+    return np.concatenate([found[:targets], unknown])
 
 
 def _rewards(whole: Demonstration, count: int) -> Float32Array:

@@ -101,7 +101,7 @@ def features_of(episodes: Sequence[EpisodeFrames], *, video: bool) -> dict[str, 
         found[name] = v3.feature("float32")
     for name in ("decision", "robot_stamp_ns"):
         found[name] = v3.feature("int64")
-    for name in ("fresh", "hold"):
+    for name in ("fresh", "hold", "human"):
         found[name] = v3.feature("bool")
     found["next.reward"] = v3.feature("float32")
     for name in ("next.success", "next.done"):
@@ -198,6 +198,7 @@ class _Writer:
             "robot_stamp_ns": episode.stamp_ns,
             "fresh": episode.fresh,
             "hold": episode.hold,
+            "human": episode.human,
             "next.reward": episode.reward,
             "next.success": done & (episode.outcome is EpisodeOutcome.SUCCESS),
             "next.done": done,
@@ -260,7 +261,7 @@ def _arrow(values: NDArray[Any], kind: pa.DataType) -> pa.Array:
         return pa.FixedSizeListArray.from_arrays(flat, kind.list_size)
     if pa.types.is_struct(kind):
         return pa.array([{"bytes": data, "path": None} for data in values], kind)
-    return pa.array(values, kind)
+    return pa.array(values.reshape(-1), kind)
 
 
 def _png(picture: NDArray[np.uint8]) -> bytes:
