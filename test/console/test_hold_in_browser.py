@@ -119,3 +119,16 @@ def test_a_whole_episode_succeeds_with_the_button_held(page, graph, witness):
     mouse(page, "mouseReleased")
     nothing_moves(witness)
     assert not any(row["outcome"] == "aborted" for row in graph.outcomes().values())
+
+
+@pytest.mark.parametrize(("width", "height"), [(1280, 800), (1024, 768), (820, 1180)])
+def test_the_button_fits_beside_stop_and_sign_on_every_screen(page, width, height):
+    page.resize(width, height)
+    for name in ("stop", "hold", "sign", "reset", "success", "failure"):
+        left, top, right, bottom = page.evaluate(
+            f"(() => {{ const b = document.getElementById('{name}').getBoundingClientRect();"
+            "return [b.left, b.top, b.right, b.bottom]; })()"
+        )
+        assert left >= 0 and top >= 0 and right <= width and bottom <= height, name
+        if name == "stop":
+            assert (right - left) * (bottom - top) > 0.08 * width * height

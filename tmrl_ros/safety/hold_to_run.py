@@ -5,10 +5,7 @@ from __future__ import annotations
 from tmrl_ros.core.config import SafetyConfig
 from tmrl_ros.core.types import NANOSECONDS
 
-MESSAGE = (
-    "Nobody holds the hold-to-run button, so the arm stays where it is. Hold it to let the arm "
-    "move; nothing has to be reset."
-)
+MESSAGE = "Nobody holds the hold-to-run button: the arm waits, and needs no reset."
 
 
 class HoldToRun:
