@@ -192,7 +192,9 @@ class Outcome:
 
     @property
     def human_steps(self) -> int:
-        """Rows in which a person moved the arm."""
+        """Rows in which a person took the arm from whoever had asked for the chunk."""
+        if self.source is ChunkSource.HUMAN:  # a demonstrator's, from its first row to its last
+            return 0
         return int(np.count_nonzero(self.sources == ChunkSource.HUMAN))
 
 
