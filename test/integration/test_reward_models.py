@@ -16,7 +16,7 @@ from std_msgs.msg import String
 sys.path[:0] = [str(Path(__file__).parents[1] / name) for name in ("doubles", "data")]
 
 from fake_reward_model import FakeModel  # noqa: E402
-from recorded import episode, item  # noqa: E402
+import recorded  # noqa: E402
 from robometer_server import RobometerServer  # noqa: E402
 from std_srvs.srv import Trigger  # noqa: E402
 
@@ -332,7 +332,7 @@ def test_model_that_drifts_ends_no_episode_any_more_also_after_a_restart(stage):
 def test_what_was_recorded_is_judged_again_while_the_node_goes_on(stage, server, tmp_path):
     recording = Recording(tmp_path, custom={})
     recording.start()
-    recording.put(item(piece) for piece in episode("train_000000", 3, FAILURE))
+    recording.put(map(recorded.item, recorded.episode("train_000000", 3, FAILURE)))
     recording.close()
     show = stage(*robometer(server.url))
     assert show.relabel().success
