@@ -15,8 +15,8 @@ from std_msgs.msg import String
 
 sys.path[:0] = [str(Path(__file__).parents[1] / name) for name in ("doubles", "data")]
 
-from fake_reward_model import FakeModel  # noqa: E402
 import recorded  # noqa: E402
+from fake_reward_model import FakeModel  # noqa: E402
 from robometer_server import RobometerServer  # noqa: E402
 from std_srvs.srv import Trigger  # noqa: E402
 
