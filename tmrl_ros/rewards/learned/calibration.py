@@ -15,9 +15,9 @@ from tmrl_ros.rewards.model import Calibration
 CANDIDATES = ((1, 1), (2, 2), (2, 3), (3, 3))
 ENOUGH = 0.98
 """Share of what a rule can find that it must find for its threshold to be raised further."""
-COST = 5.0
-"""Successes that a false positive must bring to be worth it: a threshold without any, set by one
-odd episode, otherwise lies where the model's probabilities saturate, and misses many successes."""
+COST = 2.0
+"""A rate of false positives weighs so many times a rate of misses. A threshold without any, set by
+one odd episode, may lie where the model's probabilities saturate, and misses many successes."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def count(episodes: Sequence[Scored], rule: Calibration) -> Count:
 def calibrate(
     episodes: Sequence[Scored], candidates: Sequence[tuple[int, int]] = CANDIDATES
 ) -> tuple[Calibration, Count]:
-    """The rule with the most successes found less `COST` times the false ones; the quicker on ties.
+    """The rule with the highest rate found less `COST` times the false rate; the quicker on ties.
 
     For each k of n the threshold is put into the middle (of the log odds) between the lowest one
     with no more false positives and the highest one that still finds nearly as much.
@@ -106,7 +106,9 @@ def calibrate(
 
 
 def _worth(result: Count) -> float:
-    return result.found - COST * result.false_positives
+    """Youden's J with a weight: rate of successes found less `COST` times that of false ones."""
+    failures = max(result.episodes - result.successes, 1)
+    return result.found / max(result.successes, 1) - COST * result.false_positives / failures
 
 
 def _threshold(episodes: Sequence[Scored], k: int, n: int) -> Calibration:
