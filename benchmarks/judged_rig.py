@@ -75,8 +75,7 @@ class JudgedTrial(Trial):
     rig: JudgedRig
 
     def finetune(self, episodes: int, evaluations: int) -> dict[str, Any]:
-        """Train, and evaluate before and after on the same start states, by the truth."""
-        before = self.count(Phase.EVALUATE_BEFORE, evaluations, "base")
+        """Train, and evaluate afterwards, by the truth."""
         training = _Counts()
         for _ in self.train(episodes, 1, 0):
             training.add(self.outcomes[-1], self.rig)
@@ -84,7 +83,6 @@ class JudgedTrial(Trial):
         after = self.count(Phase.EVALUATE_AFTER, evaluations, self.rig.config.method.name)
         return {
             "robot_minutes": round(self.robot_seconds / 60, 2),
-            "before": before,
             "training": training.figures(),
             "after": after,
         }
