@@ -77,8 +77,11 @@ class JudgedTrial(Trial):
     def finetune(self, episodes: int, evaluations: int) -> dict[str, Any]:
         """Train, and evaluate afterwards, by the truth."""
         training = _Counts()
-        for _ in self.train(episodes, 1, 0):
+        for point in self.train(episodes, 1, 0):
             training.add(self.outcomes[-1], self.rig)
+            if point.episodes % 20 == 0:
+                minutes = f"{point.robot_minutes:.1f} robot minutes"
+                print(f"{point.episodes} episodes, {minutes}: {training.figures(20)}", flush=True)
         self.install()
         after = self.count(Phase.EVALUATE_AFTER, evaluations, self.rig.config.method.name)
         return {
@@ -97,22 +100,21 @@ class JudgedTrial(Trial):
 
 
 class _Counts:
+    """Episodes: whether success was said, was true at any time, and was true at their end."""
+
     def __init__(self) -> None:
-        self._said: list[bool] = []
-        self._true: list[bool] = []
-        self._false = 0
+        self._items: list[tuple[bool, bool, bool]] = []
 
     def add(self, said: bool, rig: JudgedRig) -> None:
-        self._said.append(said)
-        self._true.append(rig.really)
-        self._false += said and not rig.at_end
+        self._items.append((said, rig.really, rig.at_end))
 
-    def figures(self) -> dict[str, Any]:
-        pairs = list(zip(self._said, self._true, strict=True))
+    def figures(self, last: int | None = None) -> dict[str, Any]:
+        """Counts of all episodes, or of the last ones."""
+        items = self._items[-last:] if last else self._items
         return {
-            "episodes": len(pairs),
-            "said": sum(self._said),
-            "true": sum(self._true),
-            "false_successes": self._false,
-            "missed": sum(true and not said for said, true in pairs),
+            "episodes": len(items),
+            "said": sum(said for said, _, _ in items),
+            "true": sum(true for _, true, _ in items),
+            "false_successes": sum(said and not at_end for said, _, at_end in items),
+            "missed": sum(true and not said for said, true, _ in items),
         }
