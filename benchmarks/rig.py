@@ -130,15 +130,15 @@ class Rig:
         outcome, reason = EpisodeOutcome.NONE, ""
         began = self.arm.stamp_ns
         for decision in range(task.max_decisions + 1):
-            truth = self.arm.ground_truth()
             sample = self.arm.sample()
             self._sequence += 1
-            pieces.append(self._judge(name, decision, sample, truth))
-            if truth.success or truth.failure:
-                outcome = EpisodeOutcome.SUCCESS if truth.success else EpisodeOutcome.FAILURE
+            seen = self._observe(sample, task.prompt)
+            said = self._estimate(name, decision, sample, seen)
+            pieces.append(said)
+            if said.success or said.failure:
+                outcome = EpisodeOutcome.SUCCESS if said.success else EpisodeOutcome.FAILURE
             elif decision == task.max_decisions:
                 outcome = EpisodeOutcome.TIMEOUT
-            seen = self._observe(sample, task.prompt)
             made = actor.decide(actor.policy.raw_context(seen))
             chunk = self._chunk(name, decision, sample, made.actions, ChunkSource.POLICY)
             chunk = replace(
@@ -338,6 +338,12 @@ class Rig:
             control_rate_hz=self.config.robot.control_rate_hz,
             frame_id=self.config.robot.base_frame,
         )
+
+    def _estimate(
+        self, name: str, decision: int, sample: RobotSample, seen: RecordedObservation
+    ) -> Reward:
+        """What is said of an observation: here the simulator's truth."""
+        return self._judge(name, decision, sample, self.arm.ground_truth())
 
     def _judge(self, name: str, decision: int, sample: RobotSample, truth: GroundTruth) -> Reward:
         return Reward(

@@ -13,15 +13,19 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from std_msgs.msg import String
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "doubles"))
+sys.path[:0] = [str(Path(__file__).parents[1] / name) for name in ("doubles", "data")]
 
+import recorded  # noqa: E402
 from fake_reward_model import FakeModel  # noqa: E402
 from robometer_server import RobometerServer  # noqa: E402
+from std_srvs.srv import Trigger  # noqa: E402
 
 from tmrl_msgs.msg import EpisodeEvent, Observation, RewardEstimate  # noqa: E402
 from tmrl_ros.core import topics  # noqa: E402
 from tmrl_ros.core.load import load_config  # noqa: E402
 from tmrl_ros.core.types import EpisodeOutcome, EpisodeState  # noqa: E402
+from tmrl_ros.data.recording import Recording  # noqa: E402
+from tmrl_ros.data.reward_sidecar import chosen, sidecar_file  # noqa: E402
 from tmrl_ros.nodes.common import EVENTS, LATCHED, RELIABLE  # noqa: E402
 from tmrl_ros.nodes.convert import header, image_to_msg  # noqa: E402
 from tmrl_ros.nodes.reward import RewardNode  # noqa: E402
@@ -127,6 +131,14 @@ class Stage:
             self.say(EpisodeState.ENDED, person, "ada", episode=number)
             self.until(lambda: self.status["labelled"] > number, "the label")
         return last
+
+    def relabel(self):
+        """Ask the node to judge again what was recorded; its answer."""
+        client = self.other.create_client(Trigger, topics.RELABEL)
+        self.until(client.service_is_ready, "the service")
+        future = client.call_async(Trigger.Request())
+        self.until(future.done, "its answer")
+        return future.result()
 
     def restart(self):
         self.stop()
@@ -315,3 +327,33 @@ def test_model_that_drifts_ends_no_episode_any_more_also_after_a_restart(stage):
     show.until(lambda: "train_000005" in show.status["to_label"], "the episode to label")
     show.restart()
     assert not show.episode(6, probability=0.9).success
+
+
+def test_what_was_recorded_is_judged_again_while_the_node_goes_on(stage, server, tmp_path):
+    recording = Recording(tmp_path, custom={})
+    recording.start()
+    recording.put(map(recorded.item, recorded.episode("train_000000", 3, FAILURE)))
+    recording.close()
+    show = stage(*robometer(server.url))
+    assert show.relabel().success
+    show.observe(1, 0.5)
+    assert show.answer(1).valid
+    show.until(lambda: "1 episodes judged" in show.status["relabel"], "the end of it")
+    model_hash = chosen(tmp_path)
+    assert model_hash and model_hash in show.status["relabel"]
+    assert sidecar_file(tmp_path / "episodes" / "train_000000", model_hash).is_file()
+
+
+def test_where_the_simulator_judges_nothing_is_judged_again(stage, tmp_path):
+    show = stage("reward=simulator")
+    answer = show.relabel()
+    assert not answer.success and "no model" in answer.message
+    assert chosen(tmp_path) == ""
+
+
+def test_a_server_that_is_gone_ends_judging_again_with_a_sentence(stage, server, tmp_path):
+    show = stage(*robometer(server.url))
+    server.die()
+    assert show.relabel().success
+    show.until(lambda: "nobody listens" in show.status["relabel"], "the sentence")
+    assert chosen(tmp_path) == ""

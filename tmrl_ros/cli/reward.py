@@ -149,26 +149,13 @@ def _relabel(args: argparse.Namespace, config: Config, sessions: Sequence[Path])
             choose(session, "")
             print(f"{session}: the recorded rewards count again.")
         return 0
-    from tmrl_ros.rewards.learned.judge import load_reward_bundle
-    from tmrl_ros.rewards.learned.relabel import relabel
-    from tmrl_ros.rewards.model import CalibratedModel
-    from tmrl_ros.rewards.offline import load_offline
+    from tmrl_ros.rewards.learned.relabel import relabel, summary
+    from tmrl_ros.rewards.offline import offline_model
 
-    model: CalibratedModel
-    if config.reward.backend in ("robometer_http", "lerobot"):
-        model = load_offline(config)
-    else:
-        model = load_reward_bundle(args.bundle or config.reward_bundle)
+    model = offline_model(config, args.bundle)
     command = shlex.join(["tmrl", "reward", *sys.argv[1:]])
     for session in sessions:
-        done = relabel(session, model, command, _show_progress)
-        changed = sum(item.before is not None and item.before != item.now for item in done)
-        unknown = sum(item.unknown for item in done)
-        print(
-            f"{session}: {len(done)} episodes judged by {model.name} {model.hash}; "
-            f"{sum(item.now for item in done)} succeed, {changed} otherwise than recorded, "
-            f"{unknown} frames not judged."
-        )
+        print(summary(session, relabel(session, model, command, _show_progress), model))
     return 0
 
 

@@ -43,6 +43,8 @@ def graph_topics(config: Config) -> list[Topic]:
         Topic(topics.SAFETY_STATE, "tmrl_msgs/msg/SafetyState", latched=True),
         Topic(topics.SAFETY_MARKERS, "visualization_msgs/msg/MarkerArray"),
         Topic(topics.REWARD, "tmrl_msgs/msg/RewardEstimate"),
+        # A state that changes with every estimate: of two in quick succession the newer counts.
+        Topic(topics.REWARD_STATUS, "std_msgs/msg/String", latched=True, numbered=False),
         Topic(topics.POLICY_PARAMETERS, "tmrl_msgs/msg/PolicyParameters", latched=True),
         Topic(topics.LEARNER_STATUS, "tmrl_msgs/msg/LearnerStatus"),
         Topic("robot_description", "std_msgs/msg/String", latched=True),

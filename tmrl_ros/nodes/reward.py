@@ -2,7 +2,8 @@
 
 The simulator's truth is looked up here; any other model judges in a thread of its own, so that this
 node's executor and the arm never wait for it. Success by a model is a word, not an act: this node
-calls no service and publishes nothing but estimates and its status.
+calls no service and publishes nothing but estimates and its status. Its one service judges what was
+recorded again.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any
 from rclpy.clock import Clock, ClockType
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from std_msgs.msg import String
+from std_srvs.srv import Trigger
 
 from tmrl_msgs.msg import EpisodeEvent, GroundTruth, Observation, RewardEstimate
 from tmrl_ros.core import topics
@@ -32,6 +34,7 @@ from tmrl_ros.rewards.attempt import Attempts, pick
 from tmrl_ros.rewards.backends import Backend, load_backend
 from tmrl_ros.rewards.labels_log import LabelsLog
 from tmrl_ros.rewards.model import Calibration
+from tmrl_ros.rewards.relabelling import Relabelling
 from tmrl_ros.rewards.simulator import MODEL, SimulatorReward, Truth
 from tmrl_ros.rewards.worker import RewardWorker
 
@@ -86,6 +89,7 @@ class RewardNode(ConfiguredNode):
         )
         self._log = LabelsLog(self.session_dir)
         self._recalled = False
+        self._relabelling = Relabelling(self.config, self.session_dir)
         self._connect()
 
     def _connect(self) -> None:
@@ -100,6 +104,7 @@ class RewardNode(ConfiguredNode):
             self._worker.start()
         self.create_subscription(Observation, topics.OBSERVATION, self._on_observation, RELIABLE)
         self.create_subscription(EpisodeEvent, topics.EPISODE, self._on_episode, EVENTS)
+        self.create_service(Trigger, topics.RELABEL, self._on_relabel)
         self.create_timer(
             CHECK_PERIOD_S, self._on_timer, clock=Clock(clock_type=ClockType.STEADY_TIME)
         )
@@ -217,6 +222,10 @@ class RewardNode(ConfiguredNode):
         except OSError as error:
             self.get_logger().error(f"The label of {label.episode_id} is in its bag only: {error}.")
 
+    def _on_relabel(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        response.success, response.message = self._relabelling.begin()
+        return response
+
     # status
 
     def _on_timer(self) -> None:
@@ -252,6 +261,7 @@ class RewardNode(ConfiguredNode):
                 "success_probability": known.success_probability,
                 "latency_ms": known.latency_ms,
             },
+            "relabel": self._relabelling.text,
             **self._agreement.status(),
         }
 

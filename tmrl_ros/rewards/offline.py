@@ -1,15 +1,16 @@
-"""Remote models on recorded episodes: one frame after the other, first in, first out."""
+"""Models on recorded episodes: one frame after the other, first in, first out."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from tmrl_ros.core.config import Config
 from tmrl_ros.core.errors import ConfigurationError
 from tmrl_ros.rewards.answers import Question
 from tmrl_ros.rewards.attempt import Attempts
 from tmrl_ros.rewards.backends import Backend, load_backend
-from tmrl_ros.rewards.model import Calibration, Image, Judgement, JudgementError
+from tmrl_ros.rewards.model import CalibratedModel, Calibration, Image, Judgement, JudgementError
 from tmrl_ros.rewards.robometer_client import ServerError
 
 
@@ -76,3 +77,20 @@ def load_offline(config: Config) -> OfflineModel:
     """
     patient = config.reward.model_copy(update={"timeout_s": config.reward.relabel_timeout_s})
     return OfflineModel(load_backend(config.model_copy(update={"reward": patient})))
+
+
+def offline_model(config: Config, bundle: Path | None = None) -> CalibratedModel:
+    """What judges recorded episodes: the remote model if one is named, else a learned one.
+
+    Args:
+        config: Names the model.
+        bundle: Of the learned model; the task's by default.
+
+    Raises:
+        OperatorError: It cannot be loaded, or its server is not there.
+    """
+    if config.reward.backend in ("robometer_http", "lerobot"):
+        return load_offline(config)
+    from tmrl_ros.rewards.learned.judge import load_reward_bundle  # needs torch
+
+    return load_reward_bundle(bundle or config.reward_bundle)

@@ -35,6 +35,15 @@ def test_no_false_positive_is_bought_with_misses():
     assert found.found == 5
 
 
+def test_one_odd_episode_does_not_push_the_threshold_to_where_probabilities_saturate():
+    found = [scored([0.01, 0.99 if number % 2 else 0.997], [0, 1]) for number in range(40)]
+    odd, failures = scored([0.01, 0.998], [0, 0]), [scored([0.01, 0.02], [0, 0])] * 40
+    rule, result = calibrate([*found, odd, *failures])
+
+    assert rule.threshold < 0.95
+    assert (result.found, result.false_positives) == (40, 1)
+
+
 def test_an_episode_ends_when_success_is_said_first():
     too_early = scored([0.9, 0.1, 0.9], [0, 0, 1])
     result = count([too_early], Calibration(0.5, 1, 1))

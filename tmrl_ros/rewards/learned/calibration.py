@@ -15,6 +15,9 @@ from tmrl_ros.rewards.model import Calibration
 CANDIDATES = ((1, 1), (2, 2), (2, 3), (3, 3))
 ENOUGH = 0.98
 """Share of what a rule can find that it must find for its threshold to be raised further."""
+COST = 2.0
+"""A rate of false positives weighs so many times a rate of misses. A threshold without any, set by
+one odd episode, may lie where the model's probabilities saturate, and misses many successes."""
 
 
 @dataclass(frozen=True)
@@ -86,34 +89,39 @@ def count(episodes: Sequence[Scored], rule: Calibration) -> Count:
 def calibrate(
     episodes: Sequence[Scored], candidates: Sequence[tuple[int, int]] = CANDIDATES
 ) -> tuple[Calibration, Count]:
-    """The rule that finds most successes without one false positive; the quicker one on a tie.
+    """The rule with the highest rate found less `COST` times the false rate; the quicker on ties.
 
     For each k of n the threshold is put into the middle (of the log odds) between the lowest one
-    without a false positive and the highest one that still finds nearly as much.
+    with no more false positives and the highest one that still finds nearly as much.
     """
     best: tuple[tuple[float, ...], Calibration, Count] | None = None
     for k, n in candidates:
         rule = _threshold(episodes, k, n)
         result = count(episodes, rule)
-        order = (-result.false_positives, result.found, -result.delay)
+        order = (_worth(result), -result.delay)
         if best is None or order > best[0]:
             best = (order, rule, result)
     assert best is not None
     return best[1], best[2]
 
 
+def _worth(result: Count) -> float:
+    """Youden's J with a weight: rate of successes found less `COST` times that of false ones."""
+    failures = max(result.episodes - result.successes, 1)
+    return result.found / max(result.successes, 1) - COST * result.false_positives / failures
+
+
 def _threshold(episodes: Sequence[Scored], k: int, n: int) -> Calibration:
     """See `calibrate`."""
     values = np.concatenate([item.probability for item in episodes]).astype(np.float64)
-    odds = np.unique(np.log(values.clip(1e-6, 1 - 1e-6) / (1 - values.clip(1e-6, 1 - 1e-6))))
-    grid = np.unique(np.quantile(odds, np.linspace(0, 1, 201)))
-    grid = np.append(grid, grid[-1] + 0.1)
+    odds = np.log(values.clip(1e-6, 1 - 1e-6) / (1 - values.clip(1e-6, 1 - 1e-6)))
+    grid = np.linspace(odds.min(), odds.max() + 0.1, 201)
     results = [count(episodes, Calibration(_probability(g), k, n)) for g in grid]
-    lowest = len(grid) - 1
-    while lowest > 0 and results[lowest - 1].false_positives == 0:
+    lowest = max(range(len(grid)), key=lambda i: _worth(results[i]))
+    allowed, found = results[lowest].false_positives, results[lowest].found
+    while lowest > 0 and results[lowest - 1].false_positives <= allowed:
         lowest -= 1
-    enough = ENOUGH * results[lowest].found
-    highest = max(i for i in range(lowest, len(grid)) if results[i].found >= enough)
+    highest = max(i for i in range(lowest, len(grid)) if results[i].found >= ENOUGH * found)
     return Calibration(_probability((grid[lowest] + grid[highest]) / 2), k, n)
 
 

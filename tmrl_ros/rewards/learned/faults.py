@@ -21,6 +21,10 @@ Command = tuple[FloatArray, FloatArray, float]
 """Target position (3,) in metres, quaternion (4,) x y z w, gripper width in metres."""
 
 WANDER_STEP_M = 0.018
+WANDER_MIN_M, WANDER_MAX_M = (0.34, -0.30), (0.68, 0.30)
+"""Where it wanders to in x and y: nearly all of the workspace, as policies in fine-tuning do."""
+CLEAR_M = 0.11
+"""An open gripper at this height touches no object."""
 DOWN: FloatArray = np.array(GRIPPER_DOWN_XYZW)
 
 
@@ -74,9 +78,7 @@ class Drop:
             if self.name not in truth.held or height_m < self.height_m:
                 return self.expert.act(state, truth)
             self._rest = state.ee_position_m + self.retreat_m
-        step = self._rest - state.ee_position_m
-        step *= min(1.0, WANDER_STEP_M / max(float(np.linalg.norm(step)), 1e-9))
-        return state.ee_position_m + step, DOWN, OPEN_M
+        return state.ee_position_m + _towards(self._rest, state.ee_position_m), DOWN, OPEN_M
 
 
 @dataclass
@@ -114,6 +116,30 @@ class Stall:
 
 
 @dataclass
+class Late:
+    """Moves about with an open gripper for `steps` control steps, then does as another driver does.
+
+    Without it whoever holds something late in an episode has nearly always succeeded, and a model
+    learns the time instead of the height.
+    """
+
+    driver: Driver
+    rng: np.random.Generator
+    steps: int
+    _goal: FloatArray | None = None
+
+    def act(self, state: CellState, truth: GroundTruth) -> Command:
+        """See `Driver`."""
+        if self.steps <= 0:
+            return self.driver.act(state, truth)
+        self.steps -= 1
+        here = state.ee_position_m
+        if self._goal is None or float(np.linalg.norm(self._goal - here)) < 0.02:
+            self._goal = self.rng.uniform([*WANDER_MIN_M, CLEAR_M], [*WANDER_MAX_M, 0.30])
+        return here + _towards(self._goal, here), DOWN, OPEN_M
+
+
+@dataclass
 class Wander:
     """Any other driver up to its lift, then random ways through the workspace, gripper as it is."""
 
@@ -129,11 +155,8 @@ class Wander:
             return target
         here = state.ee_position_m
         if self._goal is None or float(np.linalg.norm(self._goal - here)) < 0.02:
-            low, high = np.array([0.38, -0.22, 0.022]), np.array([0.62, 0.22, self.ceiling_m])
-            self._goal = self.rng.uniform(low, np.maximum(high, low + 0.005))
-        step = self._goal - here
-        step *= min(1.0, WANDER_STEP_M / max(float(np.linalg.norm(step)), 1e-9))
-        return here + step, DOWN, target[2]
+            self._goal = self.rng.uniform([*WANDER_MIN_M, 0.022], [*WANDER_MAX_M, self.ceiling_m])
+        return here + _towards(self._goal, here), DOWN, target[2]
 
 
 @dataclass
@@ -188,6 +211,12 @@ class RandomPolicy:
         )[0]
         chunk[:, :3] += state.ee_position_m
         return list(chunk[: self.policy.spec.action.execute_steps])
+
+
+def _towards(goal: FloatArray, here: FloatArray) -> FloatArray:
+    """One control step (3,) on the way to a goal."""
+    step = goal - here
+    return step * min(1.0, WANDER_STEP_M / max(float(np.linalg.norm(step)), 1e-9))
 
 
 def too_low(rng: np.random.Generator) -> float:

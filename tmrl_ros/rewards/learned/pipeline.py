@@ -193,7 +193,7 @@ def evaluate_bundle(
     other = load_bundle(progress_only)[1] if progress_only else network
     figures, judged, _ = evaluate(baselines.model(network), flat, rule, seed=seed)
     result: dict[str, Any] = {
-        "bundle": str(folder),
+        "bundle": folder.name,
         "model_hash": spec.digest(),
         "seed": seed,
         "model": figures,

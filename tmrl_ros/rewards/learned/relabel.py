@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -53,7 +53,7 @@ def relabel(
     done = []
     for number, bag in enumerate(bags, start=1):
         seen = recorded_frames(bag, model.cameras)
-        if seen is not None:
+        if seen is not None and seen.record.ended is not None:  # None: it is being recorded
             rewards = judge_recorded(model, seen)
             episode_id = seen.record.episode_id
             write_sidecar(
@@ -64,6 +64,16 @@ def relabel(
             progress(number, len(bags))
     choose(session, model.hash)
     return done
+
+
+def summary(session: Path, done: Sequence[Relabelled], model: CalibratedModel) -> str:
+    """One sentence on what judging again has found."""
+    changed = sum(item.before is not None and item.before != item.now for item in done)
+    return (
+        f"{session}: {len(done)} episodes judged by {model.name} {model.hash}; "
+        f"{sum(item.now for item in done)} succeed, {changed} otherwise than recorded, "
+        f"{sum(item.unknown for item in done)} frames not judged."
+    )
 
 
 def judge_recorded(model: CalibratedModel, seen: RecordedFrames) -> list[Reward]:

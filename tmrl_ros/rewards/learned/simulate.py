@@ -22,18 +22,22 @@ STEPS_PER_FRAME = 8
 """Control steps between two decisions of the shipped policies: 0.4 s at 20 Hz."""
 
 MIX: Mapping[str, float] = {
-    "success": 0.16,
-    "held_low": 0.15,
+    "success": 0.12,
+    "held_low": 0.14,
     "drop": 0.09,
-    "miss": 0.10,
+    "miss": 0.07,
     "fumble": 0.06,
-    "stall": 0.06,
-    "wander": 0.10,
+    "stall": 0.05,
+    "wander": 0.22,
     "wander_empty": 0.05,
-    "policy": 0.23,
+    "policy": 0.20,
 }
 """Share of every kind of episode. `policy` is the base policy under exploration."""
-NEAR_MISSES = ("held_low",)
+LATE = 0.5
+"""Share of scripted episodes that begin with moving about; at most for `LATEST` control steps."""
+LATEST = 56
+CEILINGS_M = (0.06, 0.10, 0.20, 0.40)
+"""How high objects are carried about at most: along the table, up to the line, and far above it."""
 
 
 @dataclass(frozen=True)
@@ -155,13 +159,15 @@ class EpisodeSimulator:
             "fumble": lambda: faults.Miss(scripted, name, _beside(rng, 0.012, 0.03)),
             "stall": lambda: faults.Stall(faults.Success(scripted), int(rng.integers(2, 30))),
             "wander": lambda: faults.Wander(
-                faults.Success(scripted), rng, float(rng.choice([0.09, 0.2]))
+                faults.Success(scripted), rng, float(rng.choice(CEILINGS_M))
             ),
             "wander_empty": lambda: faults.Wander(
                 faults.Miss(scripted, name, _beside(rng, 0.035, 0.08)), rng, 0.2
             ),
         }
-        return makers[kind]()
+        driver = makers[kind]()
+        late = rng.uniform() < LATE
+        return faults.Late(driver, rng, int(rng.integers(4, LATEST))) if late else driver
 
     def _random_policy(self, wanted: str, rng: np.random.Generator) -> faults.Driver:
         safety = self._config.safety
