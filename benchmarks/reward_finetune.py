@@ -7,7 +7,7 @@ models.
 Finished runs are not run again. Writes `docs/benchmarks/reward_finetune.json`.
 
     .venv/bin/python benchmarks/reward_finetune.py --tasks pick_named lift --seeds 5
-    .venv/bin/python benchmarks/reward_finetune.py --in-process --rewards progress potential --seeds 3
+    .venv/bin/python benchmarks/reward_finetune.py --in-process --rewards progress --seeds 3
 """
 
 from __future__ import annotations
