@@ -18,18 +18,30 @@ from rclpy.executors import SingleThreadedExecutor
 from std_srvs.srv import Trigger
 from visualization_msgs.msg import MarkerArray
 
-from tmrl_msgs.msg import ActionChunk, ChunkOutcome, RobotState, RobotTarget, SafetyState
+from tmrl_msgs.msg import (
+    ActionChunk,
+    ChunkOutcome,
+    EpisodeEvent,
+    RobotState,
+    RobotTarget,
+    SafetyState,
+)
 from tmrl_ros.core import topics
 from tmrl_ros.core.config import Config
 from tmrl_ros.core.environment import node_environment
 from tmrl_ros.core.load import load_config, write_config
 from tmrl_ros.core.types import Chunk, ChunkSource, Pose, RobotMode, RobotSample
-from tmrl_ros.nodes.common import LATCHED, RELIABLE
+from tmrl_ros.nodes.common import EVENTS, LATCHED, RELIABLE
 from tmrl_ros.nodes.convert import chunk_to_msg, robot_to_msg
+from tmrl_ros.sim.kinematics import Q_NOMINAL, ArmKinematics
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = load_config(
-    ["robot.state_timeout_s=1.5", f"session.domain_id={os.environ['ROS_DOMAIN_ID']}"]
+    [
+        "robot.state_timeout_s=1.5",
+        "safety.policy_timeout_s=1.0",
+        f"session.domain_id={os.environ['ROS_DOMAIN_ID']}",
+    ]
 )
 PATIENCE_S = 15.0
 PERIOD_NS = 50_000_000
@@ -47,7 +59,7 @@ class Cell:
         self.sample = RobotSample(
             stamp_ns=PERIOD_NS,
             tick=1,
-            q=np.zeros(7),
+            q=ArmKinematics().inverse(HOME, DOWN, start=Q_NOMINAL, iterations=40),
             dq=np.zeros(7),
             tau=np.zeros(7),
             ee_pose=Pose(HOME, DOWN),
@@ -292,6 +304,17 @@ def test_silent_robot_latches_until_it_speaks_again(cell: Cell) -> None:
     cell.until_latched("ROBOT_SILENT")
     answer = cell.press(cell.reset)
     assert not answer.success and "silent" in answer.message
+    cell.make_ready()
+
+
+def test_a_policy_that_falls_silent_in_an_episode_latches_where_that_is_configured(cell: Cell):
+    cell.make_ready()
+    episodes = cell.node.create_publisher(EpisodeEvent, topics.EPISODE, EVENTS)
+    episodes.publish(EpisodeEvent(state=EpisodeEvent.STATE_RUNNING))
+    cell.until_latched("POLICY_TIMEOUT")
+    cell.until_held()
+    assert "Nothing was heard of the policy for 1.0 s" in cell.safety.message
+    episodes.publish(EpisodeEvent(state=EpisodeEvent.STATE_ENDED))
     cell.make_ready()
 
 

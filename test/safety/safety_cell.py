@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
 from typing import Any
 
@@ -18,13 +19,19 @@ from tmrl_ros.core.types import (
     Target,
 )
 from tmrl_ros.safety.gate import Gate
+from tmrl_ros.safety.geometry import unit_quaternion
+from tmrl_ros.safety.limits import Limits
 from tmrl_ros.safety.status import Effect, GateState
+from tmrl_ros.sim.kinematics import Q_NOMINAL, ArmKinematics
 
 ROBOT = RobotConfig()
 # The box stands where the other tests do not go.
 BOX = KeepOutConfig(name="lamp", min_m=[0.55, 0.10, 0.0], max_m=[0.65, 0.30, 0.30])
 SAFETY = SafetyConfig(
-    workspace_min_m=[0.28, -0.40, 0.005], workspace_max_m=[0.72, 0.40, 0.60], keep_out=[BOX]
+    workspace_min_m=[0.28, -0.40, 0.005],
+    workspace_max_m=[0.72, 0.40, 0.60],
+    keep_out=[BOX],
+    max_joint_speed_share=1.0,
 )
 PERIOD_NS = 50_000_000
 PERIOD_S = 0.05
@@ -33,6 +40,19 @@ TOOL_DOWN = np.array([1.0, 0.0, 0.0, 0.0])
 MAX_TARGET_STEP_M = SAFETY.max_speed_mps / ROBOT.control_rate_hz
 MAX_TARGET_TURN_RAD = SAFETY.max_turn_rate_radps / ROBOT.control_rate_hz
 
+LIMITS = Limits.of(SAFETY, ROBOT)
+ELBOW_UP = tuple(Q_NOMINAL)
+ARM = ArmKinematics()
+
+
+@functools.lru_cache(maxsize=4096)
+def joints_for(position: tuple[float, ...], quaternion: tuple[float, ...]) -> np.ndarray:
+    """Joints of the arm with its tool there, or near there where it cannot be."""
+    if unit_quaternion(np.array(quaternion)) is None or not all(abs(x) < 2.0 for x in position):
+        return Q_NOMINAL.copy()
+    at = np.array(position), np.array(quaternion)
+    return ARM.inverse(*at, start=Q_NOMINAL, iterations=40, tolerance=1e-6)
+
 
 def pose(position: tuple[float, ...] = HOME) -> Pose:
     """Tool pointing down at a position."""
@@ -40,11 +60,13 @@ def pose(position: tuple[float, ...] = HOME) -> Pose:
 
 
 def sample(tick: int = 1, position: tuple[float, ...] = HOME, **changes: Any) -> RobotSample:
-    """A healthy robot state at a tick."""
+    """A healthy robot state at a tick; its joints are those of its pose unless given."""
+    at = changes.get("ee_pose") or pose(position)
+    key = tuple(at.position.tolist()), tuple(at.quaternion.tolist())
     healthy = RobotSample(
         stamp_ns=tick * PERIOD_NS,
         tick=tick,
-        q=np.zeros(7),
+        q=joints_for(*key).copy(),
         dq=np.zeros(7),
         tau=np.zeros(7),
         ee_pose=pose(position),

@@ -14,6 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from safety_cell import (
     BOX,
     HOME,
+    LIMITS,
     MAX_TARGET_STEP_M,
     MAX_TARGET_TURN_RAD,
     PERIOD_NS,
@@ -29,6 +30,7 @@ from safety_cell import (
 from tmrl_ros.core.types import ChunkResult, ChunkSource, Outcome, Pose, RobotMode, Target
 from tmrl_ros.safety.gate import Gate
 from tmrl_ros.safety.geometry import UNIT_TOLERANCE, all_plausible, angle_between
+from tmrl_ros.safety.joint_rules import end_cause, joint_motion, slowed_share
 from tmrl_ros.safety.status import Effect, GateState
 
 LOW, HIGH = np.array(SAFETY.workspace_min_m), np.array(SAFETY.workspace_max_m)
@@ -86,6 +88,7 @@ class GateMachine(RuleBasedStateMachine):
         self.sequence = 0
         self.open = False  # a reset succeeded and nothing has stopped the arm since
         self.last: Target | None = None
+        self.step = np.zeros(3)  # from the target before the last one to it
         self.received: Counter[int] = Counter()
         self.answered: Counter[int] = Counter()
         self.send_state()
@@ -109,7 +112,7 @@ class GateMachine(RuleBasedStateMachine):
         assert 0.0 <= target.gripper_width_m <= ROBOT.gripper_max_width_m
         assert target.frame_id == ROBOT.base_frame
         if target.hold:
-            self.last, self.paused = None, True
+            self.last, self.paused, self.step = None, True, np.zeros(3)
             if self.gate.status(self.wall_s).state is GateState.LATCHED:
                 self.open = False
             return
@@ -121,9 +124,43 @@ class GateMachine(RuleBasedStateMachine):
             self.check_step(position, [self.last.pose.position])
             self.check_turn(quaternion, [self.last.pose.quaternion])
         assert excess_m(position) <= SAFETY.max_workspace_excess_m + ROUNDING
+        self.check_joints(position, quaternion)
+        self.check_change(target)
         self.last = target
         self.rows_sent += 1
         self.paused = False
+
+    def starts(self) -> list[Pose]:
+        """From where the target may have been counted."""
+        return [self.measured, *([self.last.pose] if self.last else [])]
+
+    def check_joints(self, position: np.ndarray, quaternion: np.ndarray) -> None:
+        """From the measured joints, none is brought too near its end, nor too fast there."""
+        q, limits = tuple(self.q.tolist()), LIMITS.joints
+        asked = tuple(position.tolist()), tuple(quaternion.tolist())
+        fast = []
+        for start in self.starts():
+            before = tuple(start.position.tolist()), tuple(start.quaternion.tolist())
+            goal, motion, missed = joint_motion(q, before, asked, limits)
+            assert end_cause(q, goal, limits) is None, "a joint too near its end"
+            assert missed <= 1e-3, "out of reach"
+            stands = max(map(abs, motion)) < 1e-6
+            fast.append(not stands and slowed_share(goal, motion, limits) < 1.0 - 1e-6)
+        assert not all(fast), "a joint too fast"
+
+    def check_change(self, target: Target) -> None:
+        """Not more abrupt than allowed, unless it brakes or stood for a moment."""
+        ways = [target.pose.position - start.position for start in self.starts()]
+        paused = not self.last or target.stamp_ns - self.last.stamp_ns > 1.5 * PERIOD_NS
+        before = [np.zeros(3)] if paused else [self.step]
+        gentle = [
+            np.linalg.norm(way - step) <= LIMITS.max_step_change_m + ROUNDING
+            or np.linalg.norm(way) <= np.linalg.norm(step) + ROUNDING
+            for way in (ways if self.rows_sent == 0 else ways[-1:])
+            for step in before
+        ]
+        assert any(gentle), "too abrupt"
+        self.step = ways[-1]
 
     def check_way(self, position: np.ndarray, near: list[np.ndarray]) -> None:
         """Neither the target nor the straight way to it lies in the keep-out box."""
@@ -192,11 +229,12 @@ class GateMachine(RuleBasedStateMachine):
         position = self.position if position is None else position
         state = sample(**{"tick": self.tick, "position": position, **changes})
         fields = (state.ee_pose.position, state.ee_pose.quaternion, state.wrench)
-        sound = all(all_plausible(field) for field in fields)
+        sound = all(all_plausible(field) for field in (*fields, state.q))
         sound = sound and all_plausible(np.array([state.gripper_width_m]))
         norm = math.hypot(*state.ee_pose.quaternion)
         if sound and abs(norm - 1.0) <= UNIT_TOLERANCE:
             self.position = tuple(state.ee_pose.position)
+            self.q = state.q
             self.measured = Pose(state.ee_pose.position, state.ee_pose.quaternion / norm)
         self.take(self.gate.on_state(state, self.wall_s))
 
@@ -217,6 +255,12 @@ class GateMachine(RuleBasedStateMachine):
         self.tick += 1
         mad = Pose(values, quaternion)
         self.send_state(ee_pose=mad, wrench=wrench, gripper_width_m=width)
+
+    @rule(turn=arrays(np.float64, 7, elements=mad_float | small))
+    def robot_reports_other_joints(self, turn: np.ndarray) -> None:
+        self.tick += 1
+        joints = sample(1, self.position).q + turn
+        self.send_state(q=joints)
 
     @rule(mode=st.sampled_from(RobotMode), faults=st.sampled_from([(), (), ("power_limit",)]))
     def robot_changes_mode(self, mode: RobotMode, faults: tuple[str, ...]) -> None:

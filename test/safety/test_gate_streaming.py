@@ -104,13 +104,13 @@ def test_target_a_little_outside_the_workspace_is_pulled_in_and_counted():
 
 
 def test_arm_a_little_outside_is_led_back_at_no_more_than_the_speed_limit():
-    outside = (0.76, 0.0, 0.2)
+    outside = (0.45, 0.44, 0.2)
     gate = ready_gate(position=outside)
     actions = rows(1)
-    actions[0, 0] = -0.08
+    actions[0, 1] = -0.08
     back = chunk(actions=actions, execute_steps=1, reference_pose=sample(1, outside).ee_pose)
     (target,) = tracks(gate.on_chunk(back, 0.0))
-    assert target.pose.position[0] == pytest.approx(0.76 - MAX_TARGET_STEP_M)
+    assert target.pose.position[1] == pytest.approx(0.44 - MAX_TARGET_STEP_M)
 
 
 @pytest.mark.parametrize(("asked", "sent"), [(1.04, 1.0), (-0.04, 0.0), (0.25, 0.25)])

@@ -12,9 +12,11 @@ from tmrl_ros.core.load import load_config
 from tmrl_ros.core.types import ChunkResult, Outcome, Target
 from tmrl_ros.safety.gate import Gate
 from tmrl_ros.session.homing import TOLERANCE_M
+from tmrl_ros.sim.kinematics import Q_NOMINAL, ArmKinematics
 
 PERIOD_NS = 50_000_000
 CONFIG = load_config(["task=lift"])
+ARM = ArmKinematics()
 
 
 class Arm:
@@ -30,7 +32,9 @@ class Arm:
 
     def sample(self):
         base = sample(self.tick * PERIOD_NS, self.position, self.opening)
-        return replace(base, tick=self.tick, frame_id="panda_link0")
+        at = base.ee_pose
+        q = ARM.inverse(at.position, at.quaternion, start=Q_NOMINAL, iterations=40)
+        return replace(base, tick=self.tick, frame_id="panda_link0", q=q)
 
     def follow(self, chunk):
         effects = list(self.gate.on_chunk(chunk, 0.0))
@@ -46,7 +50,7 @@ class Arm:
         raise AssertionError("the gate sent nothing")
 
 
-starts = st.tuples(st.floats(0.3, 0.7), st.floats(-0.35, 0.35), st.floats(0.01, 0.5))
+starts = st.tuples(st.floats(0.3, 0.6), st.floats(-0.25, 0.25), st.floats(0.01, 0.4))
 
 
 @given(starts, st.floats(0.0, 1.0), st.floats(0.4, 1.0))

@@ -15,13 +15,15 @@ from pydantic import Field, model_validator
 from tmrl_ros.core.comparison import ComparisonConfig
 from tmrl_ros.core.franka_config import FrankaConfig
 from tmrl_ros.core.method_config import MethodConfig as MethodConfig
+from tmrl_ros.core.safety_config import KeepOutConfig as KeepOutConfig
+from tmrl_ros.core.safety_config import Name as Name
+from tmrl_ros.core.safety_config import SafetyConfig as SafetyConfig
+from tmrl_ros.core.safety_config import Vector3 as Vector3
 from tmrl_ros.core.section import Section
 from tmrl_ros.core.teleop_config import TeleopConfig as TeleopConfig
 
-Vector3 = Annotated[list[float], Field(min_length=3, max_length=3)]
 Quaternion = Annotated[list[float], Field(min_length=4, max_length=4)]
 InferenceBackend = Literal["auto", "torch", "onnxruntime"]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", max_length=64)]
 
 
 class RobotConfig(Section):
@@ -31,6 +33,10 @@ class RobotConfig(Section):
     model: Literal["panda", "fr3"] = "panda"
     base_frame: str = "panda_link0"
     ee_frame: str = "panda_hand_tcp"
+    tool_offset_m: Vector3 = Field([0.0, 0.0, 0.1034], description="ee_frame in the flange's frame")
+    tool_quaternion_xyzw: Quaternion = Field(
+        [0.0, 0.0, -0.38268343, 0.92387953], description="its orientation there; Franka Hand: -45°"
+    )
     control_rate_hz: float = Field(20.0, gt=0, le=100)
     gripper_max_width_m: float = Field(0.08, gt=0, le=0.2)
     state_timeout_s: float = Field(1.0, gt=0, description="wall time without robot/state = silent")
@@ -50,73 +56,10 @@ class RobotConfig(Section):
         """Node that drives this arm."""
         return "franka" if self.kind == "franka" else "sim_franka"
 
-
-class KeepOutConfig(Section):
-    """A box (m, base frame) that the tool must not enter."""
-
-    name: Name
-    min_m: Vector3
-    max_m: Vector3
-
     @model_validator(mode="after")
-    def _box_has_volume(self) -> KeepOutConfig:
-        for axis, low, high in zip("xyz", self.min_m, self.max_m, strict=True):
-            if low >= high:
-                raise ValueError(f"box {self.name}: min_m {axis}={low} is not below max_m {high}")
-        return self
-
-
-class SafetyConfig(Section):
-    """What the supervisor lets through. It is a software stop: the hardware button comes first."""
-
-    workspace_min_m: Vector3
-    workspace_max_m: Vector3
-    max_speed_mps: float = Field(0.6, gt=0, le=1.7, description="faster targets are slowed down")
-    max_step_m: float = Field(0.15, gt=0, description="a target further from the last one latches")
-    max_start_offset_m: float = Field(0.10, gt=0, description="first target to measured pose")
-    max_workspace_excess_m: float = Field(
-        0.05, ge=0, description="targets outside by less are pulled in, by more latch"
-    )
-    keep_out: list[KeepOutConfig] = Field([], description="boxes inside the workspace to stay out")
-    keep_out_margin_m: float = Field(
-        0.02, ge=0, le=0.5, description="what is asked for stays this far from a box"
-    )
-    max_rotation_step_rad: float = Field(
-        0.2, gt=0, le=3.2, description="an orientation asked for further from the last one latches"
-    )
-    max_turn_rate_radps: float = Field(
-        1.0, gt=0, le=2.5, description="faster turns are slowed down"
-    )
-    max_start_rotation_rad: float = Field(
-        1.0, gt=0, le=3.2, description="a tool turned away by less is led back, by more it latches"
-    )
-    max_chunk_age_s: float = Field(0.5, gt=0, description="robot time since its observation")
-    max_force_n: float = Field(60.0, gt=0)
-    chunk_progress_timeout_s: float = Field(
-        5.0, gt=0, description="wall time in which the robot must answer a target"
-    )
-
-    teleop_timeout_s: float = Field(
-        0.3, gt=0, le=2, description="a person's command older than this has let go"
-    )
-    teleop_blend_s: float = Field(
-        0.25, ge=0, le=2, description="in which a person's share grows and fades"
-    )
-    hold_to_run: bool = Field(False, description="the arm moves only while a person holds a button")
-    hold_timeout_s: float = Field(
-        0.3, gt=0, le=1, description="without a word of the button it counts as released"
-    )
-    hold_grace_s: float = Field(
-        0.5, ge=0, le=2, description="robot time of a release after which the chunk still goes on"
-    )
-
-    @model_validator(mode="after")
-    def _box_has_volume(self) -> SafetyConfig:
-        for axis, low, high in zip("xyz", self.workspace_min_m, self.workspace_max_m, strict=True):
-            if low >= high:
-                raise ValueError(
-                    f"workspace_min_m {axis}={low} is not below workspace_max_m {high}"
-                )
+    def _tool_is_turned(self) -> RobotConfig:
+        if abs(sum(value * value for value in self.tool_quaternion_xyzw) - 1.0) > 0.01:
+            raise ValueError(f"tool_quaternion_xyzw {self.tool_quaternion_xyzw} is no unit length")
         return self
 
 

@@ -6,7 +6,6 @@ A thin shell around `safety.gate.Gate`. It is a software stop; the hardware stop
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 import time
 import traceback
@@ -22,6 +21,9 @@ from visualization_msgs.msg import MarkerArray
 from tmrl_msgs.msg import (
     ActionChunk,
     ChunkOutcome,
+    EpisodeEvent,
+    LearnerStatus,
+    RewardEstimate,
     RobotState,
     RobotTarget,
     SafetyState,
@@ -31,17 +33,18 @@ from tmrl_ros.core import topics
 from tmrl_ros.core.config import Config
 from tmrl_ros.core.types import Chunk, ChunkSource, Outcome, Target
 from tmrl_ros.data import decode
-from tmrl_ros.nodes.common import LATCHED, NEWEST, RELIABLE, ConfiguredNode, run_node
+from tmrl_ros.nodes.common import EVENTS, LATCHED, NEWEST, RELIABLE, ConfiguredNode, run_node
 from tmrl_ros.nodes.convert import header, outcome_to_msg, target_to_msg, to_time
+from tmrl_ros.nodes.priority import go_first
 from tmrl_ros.nodes.safety_markers import safety_markers
 from tmrl_ros.safety.chunk_rules import ACTION_DIM
 from tmrl_ros.safety.gate import Gate
+from tmrl_ros.safety.heartbeats import Heartbeats, Part
 from tmrl_ros.safety.status import Effect, GateState
 
 WATCHDOG_PERIOD_S = 0.05
 STATUS_PERIOD_S = 0.2
 PUBLISHER_COUNT_PERIOD_S = 0.5
-NICENESS = -5
 
 
 class SafetySupervisor(ConfiguredNode):
@@ -50,8 +53,6 @@ class SafetySupervisor(ConfiguredNode):
     def __init__(self, *, config: Config | None = None) -> None:
         """Start latched."""
         super().__init__("safety_supervisor", config=config)
-        with contextlib.suppress(OSError):  # not everybody may, and it works without
-            os.nice(NICENESS)
         self._gate = Gate(self.config.safety, self.config.robot, time.monotonic())
         self._shown: tuple[int, str] | None = None
         self._latched_at = to_time(0)
@@ -62,6 +63,7 @@ class SafetySupervisor(ConfiguredNode):
         self._markers = self.create_publisher(MarkerArray, topics.SAFETY_MARKERS, LATCHED)
         for topic in (topics.ACTION_CHUNK, topics.RESET_CHUNK):
             self.create_subscription(ActionChunk, topic, self._on_chunk, RELIABLE)
+        self._watch_the_graph()
         self.create_subscription(RobotState, topics.ROBOT_STATE, self._on_state, RELIABLE)
         self.create_subscription(TeleopCommand, topics.TELEOP_COMMAND, self._on_teleop, NEWEST)
         self.create_subscription(Bool, topics.HOLD_TO_RUN, self._on_hold_to_run, NEWEST)
@@ -75,6 +77,35 @@ class SafetySupervisor(ConfiguredNode):
         ):
             self.create_timer(period_s, callback, clock=steady)
         self._publish_status()
+        self.get_logger().info(f"Runs with {go_first()}.")
+
+    def _watch_the_graph(self) -> None:
+        """Listen to those whose silence is to latch, if there are any."""
+        safety = self.config.safety
+        self._heartbeats = Heartbeats(
+            {
+                Part.POLICY: safety.policy_timeout_s,
+                Part.REWARD: safety.reward_timeout_s,
+                Part.LEARNER: safety.learner_timeout_s,
+            }
+        )
+        if not self._heartbeats.watched:
+            return
+        self.create_subscription(EpisodeEvent, topics.EPISODE, self._on_episode, EVENTS)
+        for part, kind, topic, qos in (
+            (Part.POLICY, ActionChunk, topics.ACTION_CHUNK, RELIABLE),
+            (Part.REWARD, RewardEstimate, topics.REWARD, RELIABLE),
+            (Part.LEARNER, LearnerStatus, topics.LEARNER_STATUS, EVENTS),
+        ):
+            if part in self._heartbeats.watched:
+                self.create_subscription(kind, topic, self._word_of(part), qos)
+
+    def _word_of(self, part: Part) -> Callable[[object], None]:
+        return lambda _: self._heartbeats.on_word(part, time.monotonic())
+
+    def _on_episode(self, msg: EpisodeEvent) -> None:
+        running = msg.state == EpisodeEvent.STATE_RUNNING
+        self._heartbeats.on_episode(running, time.monotonic())
 
     def close(self) -> None:
         """Leave the arm holding where it is, and wait a moment for the word to get out."""
@@ -122,7 +153,11 @@ class SafetySupervisor(ConfiguredNode):
         return response
 
     def _on_watchdog(self) -> None:
-        self._carry_out(lambda: self._gate.on_tick(time.monotonic()))
+        now = time.monotonic()
+        self._carry_out(lambda: self._gate.on_tick(now))
+        overdue = self._heartbeats.overdue(now)
+        if overdue is not None:
+            self._carry_out(lambda: self._gate.on_overdue(overdue, now))
 
     def _on_publisher_count(self) -> None:
         count = self.count_publishers(topics.ROBOT_TARGET)

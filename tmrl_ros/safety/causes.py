@@ -28,11 +28,17 @@ class Code(StrEnum):
     IN_KEEP_OUT = "IN_KEEP_OUT"
     FORCE = "FORCE"
     REFLEX = "REFLEX"
+    REFLEXES = "REFLEXES"
     USER_STOP = "USER_STOP"
     UNCONFIGURED = "UNCONFIGURED"
     GUIDING = "GUIDING"
     RECOVERING = "RECOVERING"
     ROBOT_FAULT = "ROBOT_FAULT"
+    ARM_MODEL = "ARM_MODEL"
+    # the rest of the graph, where configured
+    POLICY_TIMEOUT = "POLICY_TIMEOUT"
+    REWARD_TIMEOUT = "REWARD_TIMEOUT"
+    LEARNER_TIMEOUT = "LEARNER_TIMEOUT"
     # the chunk
     MALFORMED_CHUNK = "MALFORMED_CHUNK"
     WRONG_SIZE = "WRONG_SIZE"
@@ -43,6 +49,8 @@ class Code(StrEnum):
     BAD_ORIENTATION = "BAD_ORIENTATION"
     WORKSPACE = "WORKSPACE"
     KEEP_OUT = "KEEP_OUT"
+    JOINT_LIMIT = "JOINT_LIMIT"
+    OUT_OF_REACH = "OUT_OF_REACH"
     STEP = "STEP"
     GRIPPER = "GRIPPER"
     START_OFFSET = "START_OFFSET"
@@ -64,6 +72,7 @@ class Refusal(StrEnum):
 
 
 _POLICY = "Do not go on before the policy bundle and its output are checked."
+_GRAPH = "Look at its log and at the load, then reset."
 _DRIVER = "Check the robot driver and its log."
 
 ADVICE: dict[Code, str] = {
@@ -83,11 +92,16 @@ ADVICE: dict[Code, str] = {
     Code.IN_KEEP_OUT: "Guide the arm out of the box by hand, then reset.",
     Code.FORCE: "Look for a collision, free the arm, then reset.",
     Code.REFLEX: "Look for a collision, recover the robot (docs/hardware.md), then reset.",
+    Code.REFLEXES: "Find out why before you go on; a reset is refused until a minute has passed.",
     Code.USER_STOP: "Release the robot's stop button, recover it (docs/hardware.md), then reset.",
     Code.UNCONFIGURED: "Find out why, recover the robot (docs/hardware.md), then reset.",
     Code.GUIDING: "Finish guiding the arm by hand, step back, then reset.",
     Code.RECOVERING: "Wait until the robot has recovered, then reset.",
     Code.ROBOT_FAULT: "Clear these faults (docs/hardware.md), then reset.",
+    Code.ARM_MODEL: "Set robot.model and robot.tool_* to the arm that stands there.",
+    Code.POLICY_TIMEOUT: _GRAPH,
+    Code.REWARD_TIMEOUT: _GRAPH,
+    Code.LEARNER_TIMEOUT: _GRAPH,
     Code.MALFORMED_CHUNK: _POLICY,
     Code.WRONG_SIZE: _POLICY,
     Code.NON_FINITE_ACTION: _POLICY,
@@ -97,6 +111,8 @@ ADVICE: dict[Code, str] = {
     Code.BAD_ORIENTATION: _POLICY,
     Code.WORKSPACE: "Check the policy's targets and safety.workspace_min_m / max_m.",
     Code.KEEP_OUT: "Check the policy's targets and safety.keep_out.",
+    Code.JOINT_LIMIT: "Guide the arm into a better posture by hand, or make the workspace smaller.",
+    Code.OUT_OF_REACH: "Make the workspace smaller than the arm's reach.",
     Code.STEP: _POLICY,
     Code.GRIPPER: "The gripper opening must be 0 (closed) to 1 (open).",
     Code.START_OFFSET: "A chunk must begin where the arm is; check its reference pose.",

@@ -26,6 +26,8 @@ from tmrl_ros.safety.state_rules import Measured
 ACTION_SPACE = "cartesian_relative"
 ACTION_DIM = 4
 RATE_TOLERANCE = 1e-3
+MAX_ROWS = 1000
+"""A longer chunk is a mistake: at 20 Hz the arm would follow it for most of a minute."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +138,9 @@ def _form_causes(chunk: Chunk, limits: Limits) -> Iterator[Cause]:
     if len(shape) != 2 or shape[1] != ACTION_DIM or not 0 < chunk.execute_steps <= shape[0]:
         what = f"{name} has actions of shape {shape} and executes {chunk.execute_steps} of them;"
         yield cause(Code.WRONG_SIZE, f"{what} rows of {ACTION_DIM} are needed.", f"shape {shape}")
+    elif shape[0] > MAX_ROWS:
+        what = f"{name} has {shape[0]} rows; no more than {MAX_ROWS} are believed."
+        yield cause(Code.WRONG_SIZE, what, f"{shape[0]} rows")
     if chunk.action_space != ACTION_SPACE:
         what = f"{name} is in action space {chunk.action_space!r}, not {ACTION_SPACE!r}."
         yield cause(Code.WRONG_ACTION_SPACE, what, repr(chunk.action_space))

@@ -18,8 +18,10 @@ from tmrl_ros.safety.geometry import (
     step_toward,
     turn_toward,
 )
+from tmrl_ros.safety.joint_rules import kept_slow
 from tmrl_ros.safety.keep_out import way_cause
 from tmrl_ros.safety.limits import Limits
+from tmrl_ros.safety.pace import Pace
 from tmrl_ros.safety.state_rules import Measured
 from tmrl_ros.safety.takeover import NOWHERE, Hand
 
@@ -133,38 +135,49 @@ class Execution:
         """Ask for nothing in the next row, where a person would steer into what is forbidden."""
         self._pose = before
 
-    def next_cause(self, before: ToolPose) -> Cause | None:
-        """What is wrong with sending the next row now.
+    def next_pose(self, before: ToolPose, pace: Pace, measured: Measured) -> ToolPose | Cause:
+        """The next row as far as every limit lets it go in one control period, or what is wrong.
 
         Where targets are slowed down, they cut the corners of the way that was asked for.
+
+        Args:
+            before: The target before, or `seed` for the first row.
+            pace: What was sent before.
+            measured: Where the arm is.
         """
         pose = clip(self._asked(), before, self._limits)
-        return way_cause(before.position, pose.position, "The next target", self._limits)
+        start, end = before.position, pose.position
+        wrong = way_cause(start, end, "The next target", self._limits)
+        if wrong is not None:
+            return wrong
+        share = pace.share(_step(start, end), measured.stamp_ns)
+        if share < 1.0:
+            end = step_toward(start, end, share * math.dist(start, end))
+        slow = kept_slow(
+            measured.q, (start, before.quaternion), (end, pose.quaternion), self._limits.joints
+        )
+        return slow if isinstance(slow, Cause) else ToolPose(*slow)
 
     def _asked(self) -> ToolPose:
         return self._pose
 
-    def next_target(self, before: ToolPose, stamp_ns: int) -> tuple[ToolPose, float]:
-        """Clip the next row and count it as sent.
-
-        Args:
-            before: The target before, or `seed` for the first row.
-            stamp_ns: Stamp of the robot state it answers.
+    def send(self, pose: ToolPose, before: ToolPose, pace: Pace, stamp_ns: int) -> float:
+        """Count the next row as sent at `pose`, the robot's clock showing `stamp_ns`.
 
         Returns:
-            The pose to send and the gripper opening, 0..1.
+            The gripper opening to send with it, 0..1.
         """
         if not self._executed:
             self._started_ns = stamp_ns
-        asked = self._asked()
-        pose = clip(asked, before, self._limits)
-        opening = min(max(self._opening, 0.0), 1.0)
+        asked, wanted = self._asked(), min(max(self._opening, 0.0), 1.0)
+        opening = pace.opening(wanted, stamp_ns)
         moved_m = math.dist(asked.position, pose.position)
-        if moved_m > CLIPPED_M or pose.quaternion != asked.quaternion:
+        if moved_m > CLIPPED_M or pose.quaternion != asked.quaternion or opening != wanted:
             self.steps_clipped += 1
+        pace.note(_step(before.position, pose.position), opening, stamp_ns)
         self._executed.append(self._relative(pose.position, opening))
         self._sources.append(int(self._source))
-        return pose, opening
+        return opening
 
     def arrived(self, measured: Measured) -> None:
         """Record what the arm did with the target sent last, once."""
@@ -216,6 +229,10 @@ def unsent_outcome(chunk: Chunk, result: ChunkResult, reason: str, stamp_ns: int
         duration_s=0.0,
         chunk_age_s=(stamp_ns - chunk.stamp_ns) / 1e9 if stamp_ns else 0.0,
     )
+
+
+def _step(start: Vec3, end: Vec3) -> Vec3:
+    return (end[0] - start[0], end[1] - start[1], end[2] - start[2])
 
 
 def _rows(rows: list[list[float]]) -> FloatArray:

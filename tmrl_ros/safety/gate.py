@@ -26,6 +26,7 @@ from tmrl_ros.safety.geometry import Quat
 from tmrl_ros.safety.hold_to_run import MESSAGE, HoldToRun
 from tmrl_ros.safety.latch import Latch
 from tmrl_ros.safety.limits import Limits
+from tmrl_ros.safety.pace import Pace
 from tmrl_ros.safety.state_rules import Measured
 from tmrl_ros.safety.status import Counters, Effect, GateState, GateStatus, StateChanged
 from tmrl_ros.safety.takeover import REPLACED, Takeover
@@ -53,6 +54,8 @@ class Gate:
         self._run: Execution | None = None
         self._answer_due_s = 0.0
         self._last: ToolPose | None = None
+        limits = self._limits
+        self._pace = Pace(limits.max_step_change_m, limits.min_reversal_ns, limits.period_ns)
         self._last_asked: Quat | None = None
         self._width_m: float | None = None
         self._yields_left = 0
@@ -145,6 +148,10 @@ class Gate:
         heard = self._watch.silence(wall_s) is None
         return [*(self._hold() if heard else []), StateChanged()]
 
+    def on_overdue(self, wrong: Cause, wall_s: float) -> list[Effect]:
+        """Latch because another part of the graph has been silent for too long."""
+        return self._stop(wrong, wall_s)
+
     def on_shutdown(self, wall_s: float) -> list[Effect]:
         """Leave the arm holding where it is."""
         return self._stop(cause(Code.SHUTDOWN, "The supervisor was shut down."), wall_s)
@@ -228,6 +235,7 @@ class Gate:
         if not button.paused:
             button.pause(self._stamp_ns)
             effects, self._last = self._hold(), None
+            self._pace.forget()
             return [*effects, StateChanged()]
         goes_on = button.resume(self._stamp_ns)
         if run is None or measured is None:
@@ -270,14 +278,15 @@ class Gate:
         hand = self._takeover.hand(measured.stamp_ns, wall_s)
         opening = self._commanded_width_m(measured) / self._limits.gripper_max_width_m
         run.prepare(before, measured, opening, hand)
-        wrong = run.next_cause(before)
-        if wrong is not None and run.by_person:
+        pose = run.next_pose(before, self._pace, measured)
+        if isinstance(pose, Cause) and run.by_person:
             run.stay(before)
-            wrong = run.next_cause(before)
-        if wrong is not None:
-            return self._stop(wrong, wall_s)
+            pose = run.next_pose(before, self._pace, measured)
+        if isinstance(pose, Cause):
+            return self._stop(pose, wall_s)
         clipped = run.steps_clipped
-        self._last, opening = run.next_target(before, measured.stamp_ns)
+        opening = run.send(pose, before, self._pace, measured.stamp_ns)
+        self._last = pose
         self._counters.targets_clipped += run.steps_clipped - clipped
         self._width_m = opening * self._limits.gripper_max_width_m
         self._answer_due_s = wall_s + self._limits.progress_timeout_s
@@ -287,6 +296,7 @@ class Gate:
         """Latch; the hold goes out before anything else."""
         if not self._latch.set(wrong, wall_s):
             return []
+        self._pace.forget()
         self._yields_left = round(YIELD_S * self._limits.control_rate_hz)
         effects: list[Effect] = self._hold()
         self._takeover.let_go()

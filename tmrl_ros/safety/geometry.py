@@ -46,6 +46,21 @@ def angle_between(a: Quat, b: Quat) -> float:
     return 2.0 * math.acos(min(1.0, dot))
 
 
+def rotation_vector(start: Quat, goal: Quat) -> Vec3:
+    """Axis times angle (rad, at most pi) that turns `start` into `goal`, in the base frame."""
+    ax, ay, az, aw = goal
+    bx, by, bz, bw = -start[0], -start[1], -start[2], start[3]
+    x = aw * bx + ax * bw + ay * bz - az * by
+    y = aw * by - ax * bz + ay * bw + az * bx
+    z = aw * bz + ax * by - ay * bx + az * bw
+    w = aw * bw - ax * bx - ay * by - az * bz
+    length = math.hypot(x, y, z)
+    if length < 1e-12:
+        return (0.0, 0.0, 0.0)
+    share = math.copysign(2.0 * math.atan2(length, abs(w)) / length, w)
+    return (share * x, share * y, share * z)
+
+
 def turn_toward(start: Quat, goal: Quat, max_angle_rad: float) -> Quat:
     """`goal`, or the orientation `max_angle_rad` from `start` on the shortest way to it."""
     angle = angle_between(start, goal)

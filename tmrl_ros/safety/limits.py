@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tmrl_ros.core.config import RobotConfig, SafetyConfig
+from tmrl_ros.core.types import NANOSECONDS
 from tmrl_ros.safety.geometry import Vec3
+from tmrl_ros.safety.joint_rules import JointLimits, joint_limits
 
 GRIPPER_EXCESS = 0.05
 """A gripper opening outside 0..1 by more is a mistake; by less it is clipped."""
@@ -43,6 +45,11 @@ class Limits:
     max_chunk_age_s: float
     max_force_n: float
     progress_timeout_s: float
+    max_step_change_m: float
+    min_reversal_ns: int
+    period_ns: int
+    max_reflexes_per_min: int
+    joints: JointLimits
 
     @classmethod
     def of(cls, safety: SafetyConfig, robot: RobotConfig) -> Limits:
@@ -51,6 +58,18 @@ class Limits:
         `max_asked_*` is what may be asked for from one target to the next before it counts as a
         mistake; `max_target_*` is what is sent per control period, so that speed limits are kept.
         """
+        period_s = 1.0 / robot.control_rate_hz
+        joints = joint_limits(
+            robot.model,
+            robot.tool_offset_m,
+            robot.tool_quaternion_xyzw,
+            margin_rad=safety.joint_margin_rad,
+            max_speed_share=safety.max_joint_speed_share,
+            period_s=period_s,
+            max_error_m=safety.max_model_error_m,
+            max_error_rad=safety.max_model_error_rad,
+        )
+        accel_mps2 = min(safety.max_accel_mps2, joints.model.max_tool_accel_mps2)
         return cls(
             base_frame=robot.base_frame,
             control_rate_hz=robot.control_rate_hz,
@@ -74,6 +93,11 @@ class Limits:
             max_chunk_age_s=safety.max_chunk_age_s,
             max_force_n=safety.max_force_n,
             progress_timeout_s=safety.chunk_progress_timeout_s,
+            max_step_change_m=accel_mps2 * period_s * period_s,
+            min_reversal_ns=round(safety.min_gripper_reversal_s * NANOSECONDS),
+            period_ns=round(period_s * NANOSECONDS),
+            max_reflexes_per_min=safety.max_reflexes_per_min,
+            joints=joints,
         )
 
 

@@ -16,6 +16,7 @@ from tmrl_ros.safety.geometry import (
     unit_quaternion,
     vec3,
 )
+from tmrl_ros.safety.joint_rules import model_cause
 from tmrl_ros.safety.keep_out import inside_cause
 from tmrl_ros.safety.limits import Limits
 
@@ -30,13 +31,14 @@ STOPPED_MODES: dict[RobotMode, tuple[Code, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A sound robot state: TCP position (m), unit quaternion (base frame), finger width (m)."""
+    """A sound robot state: TCP position (m), unit quaternion, finger width (m), joints q (rad)."""
 
     stamp_ns: int
     tick: int
     position: Vec3
     quaternion: Quat
     width_m: float
+    q: tuple[float, ...]
 
 
 def measure(sample: RobotSample, limits: Limits) -> Measured | Cause:
@@ -61,7 +63,8 @@ def measure(sample: RobotSample, limits: Limits) -> Measured | Cause:
             str(sample.ee_pose.quaternion.tolist()),
         )
     position = vec3(sample.ee_pose.position)
-    return Measured(sample.stamp_ns, sample.tick, position, quaternion, sample.gripper_width_m)
+    width_m, q = sample.gripper_width_m, tuple(sample.q.tolist())
+    return Measured(sample.stamp_ns, sample.tick, position, quaternion, width_m, q)
 
 
 def robot_causes(sample: RobotSample, measured: Measured, limits: Limits) -> list[Cause]:
@@ -93,6 +96,9 @@ def robot_causes(sample: RobotSample, measured: Measured, limits: Limits) -> lis
                 f"{excess:.3f} m",
             )
         )
+    stranger = model_cause(sample, measured.position, measured.quaternion, limits.joints)
+    if stranger is not None:
+        found.append(stranger)
     in_box = inside_cause(measured.position, limits)
     return [*found, in_box] if in_box is not None else found
 

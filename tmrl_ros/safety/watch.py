@@ -5,6 +5,7 @@ from __future__ import annotations
 from tmrl_ros.core.types import RobotSample
 from tmrl_ros.safety.causes import Cause, Code, cause
 from tmrl_ros.safety.limits import Limits
+from tmrl_ros.safety.reflexes import Reflexes
 from tmrl_ros.safety.state_rules import Measured, measure, robot_causes
 
 
@@ -19,6 +20,7 @@ class RobotWatch:
         self._stamp_ns = 0
         self._causes: list[Cause] = []
         self._second_publisher: Cause | None = None
+        self._reflexes = Reflexes(limits.max_reflexes_per_min)
         self.measured: Measured | None = None
         """The newest sound measurement; a faulty state does not replace it."""
 
@@ -34,13 +36,15 @@ class RobotWatch:
         jump = [_backwards(sample, self._tick, self._stamp_ns)] if backwards else []
         advanced = first or sample.tick > self._tick
         self._heard_at_s, self._tick, self._stamp_ns = wall_s, sample.tick, sample.stamp_ns
+        self._reflexes.on_mode(sample.mode, wall_s)
+        often = self._reflexes.cause(wall_s)
         measured = measure(sample, self._limits)
         if isinstance(measured, Cause):
             self._causes = [measured]
         else:
             self.measured = measured
             self._causes = robot_causes(sample, measured, self._limits)
-        return jump + self._causes, advanced
+        return jump + ([often] if often is not None else []) + self._causes, advanced
 
     def silence(self, wall_s: float) -> Cause | None:
         """The cause "silent robot", when it is."""
@@ -59,6 +63,9 @@ class RobotWatch:
         """What is wrong with the robot at this moment."""
         silence = self.silence(wall_s)
         found = [silence] if silence is not None else list(self._causes)
+        often = self._reflexes.cause(wall_s)
+        if often is not None:
+            found.append(often)
         return found if self._second_publisher is None else [*found, self._second_publisher]
 
     def on_target_publishers(self, count: int) -> Cause | None:

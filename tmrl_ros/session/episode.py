@@ -34,6 +34,8 @@ POLICY_FAULTS = frozenset(
         "OUTSIDE_WORKSPACE",
         "KEEP_OUT",
         "IN_KEEP_OUT",
+        "JOINT_LIMIT",
+        "OUT_OF_REACH",
         "STEP",
         "START_OFFSET",
         "START_ROTATION",
