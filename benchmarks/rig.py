@@ -41,6 +41,7 @@ from tmrl_ros.learning.acting import ActingPolicy, Decision
 from tmrl_ros.learning.core import LearnerCore
 from tmrl_ros.learning.demonstrated import Cutter
 from tmrl_ros.learning.methods import Sizes
+from tmrl_ros.learning.reach import Boxes
 from tmrl_ros.perception.perceiver import Perceiver
 from tmrl_ros.perception.synchroniser import Bundle, Frame
 from tmrl_ros.policies.context import feature_size
@@ -403,7 +404,7 @@ class Trial:
         safety = rig.config.safety
         workspace = np.array(safety.workspace_min_m), np.array(safety.workspace_max_m)
         row_m = safety.max_speed_mps / rig.config.robot.control_rate_hz
-        self.actor = ActingPolicy(policy, method, workspace, row_m=row_m)
+        self.actor = ActingPolicy(policy, method, workspace, row_m=row_m, boxes=Boxes.of(safety))
         self.robot_seconds = 0.0
         self.outcomes: list[bool] = []
 

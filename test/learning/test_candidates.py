@@ -9,16 +9,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from tmrl_ros.core.config import MethodConfig
+from tmrl_ros.core.config import KeepOutConfig, MethodConfig, RobotConfig, SafetyConfig
 from tmrl_ros.data.plans import KEPT_CANDIDATES, PLAN_SCALE_M, PLAN_SIZE, move_plan, plan_of
 from tmrl_ros.learning.acting import ActingPolicy, pack_weights
 from tmrl_ros.learning.candidates import draw
 from tmrl_ros.learning.methods import Sizes, acting_module
 from tmrl_ros.learning.networks import PlanCritics
+from tmrl_ros.learning.reach import Boxes, Reach
 from tmrl_ros.learning.warmup import prior
 from tmrl_ros.policies.bundle import load_bundle
 from tmrl_ros.policies.context import feature_size
 from tmrl_ros.policies.policy import ChunkPolicy
+from tmrl_ros.safety.geometry import step_toward
+from tmrl_ros.safety.keep_out import way_cause
+from tmrl_ros.safety.limits import Limits
 
 BUNDLE = Path(__file__).parents[2] / "bundles" / "lift"
 TOOL = np.array([0.45, 0.0, 0.2])
@@ -32,14 +36,14 @@ def policy() -> ChunkPolicy:
     return ChunkPolicy(*load_bundle(BUNDLE))
 
 
-def candidates(policy, *, count=64, workspace=WORKSPACE, edited=True, seed=0):
+def candidates(policy, *, count=64, workspace=WORKSPACE, boxes=None, edited=True, seed=0):
     zero = np.zeros(policy.z_size, np.float32)
     eps = np.zeros(policy.spec.context.size, np.float32)
     rng = np.random.default_rng(seed)
     return draw(
         *(policy, CONTEXT, METHOD, rng),
         **{"count": count, "eps": eps, "first": (zero, 0.0)},
-        **{"workspace": workspace, "edited": edited},
+        **{"reach": Reach(workspace, row_m=0.03, boxes=boxes), "edited": edited},
     )
 
 
@@ -76,6 +80,57 @@ def test_candidates_stay_in_the_workspace(policy) -> None:
     assert (reached >= floor[0]).all() and (reached <= floor[1]).all()
     free = candidates(policy, workspace=None).actions[..., :3] + TOOL
     assert (free < floor[0]).any()
+
+
+boxes_near_the_tool = st.tuples(*[st.floats(-0.15, 0.15)] * 3, *[st.floats(0.01, 0.2)] * 3).map(
+    lambda n: (TOOL + n[:3], TOOL + n[:3] + np.array(n[3:]))
+)
+
+
+def behind_the_gate(box, margin_m=0.02) -> SafetyConfig:
+    low, high = (list(map(float, corner)) for corner in box)
+    wide = {"workspace_min_m": [-1, -1, -1], "workspace_max_m": [2, 1, 2], "max_step_m": 1.0}
+    keep_out = KeepOutConfig(name="box", min_m=low, max_m=high)
+    return SafetyConfig(**wide, keep_out=[keep_out], keep_out_margin_m=margin_m)
+
+
+@given(boxes_near_the_tool, st.integers(0, 1000))
+@settings(max_examples=40, deadline=None)
+def test_no_candidate_would_be_refused_for_a_box(policy, box, seed) -> None:
+    """The supervisor's own rule finds nothing, nor where a fast chunk is slowed down."""
+    if all(a < t < b for a, t, b in zip(box[0], TOOL, box[1], strict=True)):
+        return
+    safety = behind_the_gate(box)
+    limits = Limits.of(safety, RobotConfig())
+    drawn = candidates(policy, count=16, boxes=Boxes.of(safety), seed=seed)
+    for chunk in TOOL + drawn.actions[..., :3]:
+        sent = asked = tuple(TOOL)
+        for row in chunk:
+            assert way_cause(asked, tuple(row), "The row", limits) is None
+            asked, slow = tuple(row), step_toward(sent, tuple(row), limits.max_target_step_m)
+            assert way_cause(sent, slow, "The target", limits) is None
+            sent = slow
+    assert np.allclose(drawn.plans, plan_of(drawn.actions))
+
+
+def test_a_box_in_the_way_changes_what_leads_into_it_and_nothing_else(policy) -> None:
+    free = candidates(policy)
+    lowest = float((TOOL + free.actions[..., :3])[..., 2].min())
+    box = np.array([-1, -1, -1.0]), np.array([1, 1, (lowest + TOOL[2]) / 2 - 0.025])
+    kept = candidates(policy, boxes=Boxes.of(behind_the_gate(box)))
+    same = np.isclose(kept.actions, free.actions).all((1, 2))
+    assert same.any() and not same.all()
+    assert (TOOL + kept.actions[..., :3])[..., 2].min() > box[1][2] + 0.02
+
+
+def test_the_frozen_policy_s_chunk_stops_before_a_box_too(policy) -> None:
+    box = TOOL + [-0.2, -0.2, -0.2], TOOL + [0.2, 0.2, -0.024]
+    made = ActingPolicy(policy, METHOD, WORKSPACE, boxes=Boxes.of(behind_the_gate(box, 0.01)))
+    free = ActingPolicy(policy, METHOD, WORKSPACE)
+    for chooser in (made, free):
+        chooser.begin_episode(index=0, seed=1, method="base", deterministic=True)
+    reached = [chooser.decide(CONTEXT).actions[:, 2].min() for chooser in (made, free)]
+    assert reached[0] > -0.014 > reached[1]
 
 
 def test_the_chosen_plan_is_kept_first_and_no_other_twice(policy) -> None:

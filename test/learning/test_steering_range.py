@@ -15,6 +15,7 @@ from tmrl_ros.data.steering import FULL, Range
 from tmrl_ros.learning.acting import ActingPolicy, pack_weights
 from tmrl_ros.learning.candidates import draw
 from tmrl_ros.learning.methods import Sizes, acting_module
+from tmrl_ros.learning.reach import Reach
 from tmrl_ros.learning.warmup import prior
 from tmrl_ros.policies.bundle import load_bundle
 from tmrl_ros.policies.context import feature_size
@@ -162,7 +163,7 @@ def test_the_highest_timestep_of_candidates_can_be_set_and_changes_nothing_else(
     def drawn(t_max):
         rng = np.random.default_rng(3)
         return draw(policy, CONTEXT, MethodConfig(t_max=t_max), rng, count=8, eps=eps,
-                    first=(zero, 0.0), workspace=None, edited=True)  # fmt: skip
+                    first=(zero, 0.0), reach=Reach(), edited=True)  # fmt: skip
 
     rng = np.random.default_rng(3)
     rng.standard_normal((8, policy.z_size))

@@ -11,12 +11,13 @@ from tmrl_ros.core.load import load_config
 from tmrl_ros.core.types import Chunk, ChunkSource, Pose, RobotMode, RobotSample
 from tmrl_ros.data.decode import RecordedObservation
 from tmrl_ros.learning.acting import ActingPolicy
+from tmrl_ros.learning.reach import Reach
 from tmrl_ros.policies.onnx_backend import load_policy
 from tmrl_ros.replay.decisions import decide_again
 
 BUNDLE = Path(__file__).parents[2] / "bundles" / "lift"
 POLICY = load_policy(BUNDLE)[0]
-BOX = np.array([0.3, -0.35, 0.0]), np.array([0.7, 0.35, 0.5])
+BOX = Reach((np.array([0.3, -0.35, 0.0]), np.array([0.7, 0.35, 0.5])))
 STILL = RobotSample(
     1,
     1,
@@ -50,7 +51,7 @@ def observation(sequence: int) -> RecordedObservation:
 def chunk(name: str, sequence: int, **acting: object) -> Chunk:
     """What the policy server would have published for the observation."""
     method = MethodConfig(name=name, warmup_episodes=1, edit_m=0.05)
-    policy = ActingPolicy(POLICY, method, BOX)
+    policy = ActingPolicy(POLICY, method, BOX.workspace)
     policy.begin_episode(
         **{"index": 0, "seed": 3, "method": name, "deterministic": False, **acting}
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import torch
@@ -12,19 +12,18 @@ from safetensors.torch import load, save
 from torch import nn
 
 from tmrl_ros.core.config import MethodConfig
-from tmrl_ros.core.types import Float32Array
+from tmrl_ros.core.types import Float32Array, FloatArray
 from tmrl_ros.data.steering import FULL, Range, probed_scale
-from tmrl_ros.learning.candidates import Workspace
 from tmrl_ros.learning.choice import (
     Choice,
     Episode,
-    Reach,
     base_noise,
     decoded,
     unlearned_z,
 )
 from tmrl_ros.learning.methods import Sizes, acting_module, chooser_for
 from tmrl_ros.learning.networks import Actor
+from tmrl_ros.learning.reach import Boxes, Reach, Workspace, kept_out
 from tmrl_ros.learning.rerank import actor_and_critics
 from tmrl_ros.learning.warmup import Exploration, prior
 from tmrl_ros.policies.context import feature_size
@@ -52,6 +51,7 @@ class ActingPolicy:
         workspace: Workspace | None = None,
         *,
         row_m: float = math.inf,
+        boxes: Boxes | None = None,
     ) -> None:
         """Starts without weights: base policy, or warm-up when the method learns.
 
@@ -60,12 +60,13 @@ class ActingPolicy:
             method: How it is fine-tuned.
             workspace: Lowest and highest tool position (m, base frame); candidates keep within.
             row_m: Longest way from row to row that the supervisor does not slow down (m).
+            boxes: Which the tool must not enter; whoever chooses, a chunk stops before them.
         """
         self.policy, self.method = policy, method
         self.version = 0
         context = policy.spec.context
         self._sizes = Sizes(feature_size(context), policy.z_size, context.size)
-        self._reach = Reach(workspace, row_m)
+        self._reach = Reach(workspace, row_m, boxes)
         self._chooser = chooser_for(policy, method, self._reach)
         self._probed = method
         self._learned: nn.Module | None = None
@@ -132,6 +133,7 @@ class ActingPolicy:
         """Choose a chunk for a raw context (C,)."""
         features = self.features(context)
         choice = self._choice(context, features)
+        choice = replace(choice, actions=self._kept_out(choice.actions, context))
         learned = self._mode == LEARNED
         return Decision(
             **vars(choice),
@@ -139,6 +141,16 @@ class ActingPolicy:
             actor=self.method.name if learned else self._mode,
             parameters_version=self.version if learned else 0,
         )
+
+    def _kept_out(self, actions: FloatArray, context: Float32Array) -> FloatArray:
+        """A chunk (H, A) that the supervisor does not refuse for a box; most are not touched."""
+        boxes = self._reach.boxes
+        if boxes is None:
+            return actions
+        tool = context[self.policy.spec.context.parts()["state"]][:3]
+        kept = kept_out(actions[None], tool.astype(np.float64), boxes, self._reach.row_m)
+        chunk: FloatArray = kept[0]
+        return chunk
 
     def _choice(self, context: Float32Array, features: Float32Array) -> Choice:
         if self._mode == BASE:

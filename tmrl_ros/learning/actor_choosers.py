@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from tmrl_ros.core.config import MethodConfig
 from tmrl_ros.core.types import Float32Array, FloatArray
 from tmrl_ros.data.plans import chunk_of, plan_of
-from tmrl_ros.learning.candidates import kept_within
-from tmrl_ros.learning.choice import NOTHING, Choice, Episode, Reach, base_noise, decoded, small_z
+from tmrl_ros.learning.choice import NOTHING, Choice, Episode, base_noise, decoded, small_z
 from tmrl_ros.learning.networks import Actor, sinusoidal_t
+from tmrl_ros.learning.reach import Reach, kept_within
 from tmrl_ros.learning.rerank import actor_and_critics, pick
 from tmrl_ros.learning.rlpd import PlanActor
 from tmrl_ros.policies.policy import ChunkPolicy
@@ -112,7 +112,7 @@ class PlanChooser:
         state = context[self.policy.spec.context.parts()["state"]]
         actions = chunk_of(plans, self.policy.spec.action.horizon, float(state[3]))
         actions[..., :3] = slowed(actions[..., :3], self.reach.row_m)
-        return kept_within(actions, self.policy, context, self.reach.workspace)
+        return kept_within(actions, self.policy, context, self.reach)
 
 
 def slowed(positions: FloatArray, row_m: float) -> FloatArray:

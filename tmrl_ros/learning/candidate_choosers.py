@@ -12,8 +12,9 @@ from tmrl_ros.core.config import MethodConfig
 from tmrl_ros.core.types import Float32Array
 from tmrl_ros.data.plans import KEPT_CANDIDATES
 from tmrl_ros.learning.candidates import Candidates, draw, edited_along, samples
-from tmrl_ros.learning.choice import Choice, Episode, Reach, small_z
+from tmrl_ros.learning.choice import Choice, Episode, small_z
 from tmrl_ros.learning.expo import Editor
+from tmrl_ros.learning.reach import Reach
 from tmrl_ros.learning.rerank import pick
 from tmrl_ros.policies.policy import ChunkPolicy
 
@@ -60,7 +61,7 @@ class CandidateChooser:
             count=count,
             eps=episode.eps,
             first=first,
-            workspace=self.reach.workspace,
+            reach=self.reach,
             edited=not episode.deterministic and self.method.name == "tmrl",
         )
 
@@ -97,7 +98,7 @@ class EditChooser(CandidateChooser):
         with torch.inference_mode():
             every = torch.from_numpy(features).expand(len(drawn.plans), -1)
             edits = learned.edits(every, torch.from_numpy(drawn.plans), episode.generator)
-        both = edited_along(drawn, edits.numpy(), self.policy, context, self.reach.workspace)
+        both = edited_along(drawn, edits.numpy(), self.policy, context, self.reach)
         best = self._best(episode, learned.critics, features, both)
         chosen = self._choice(episode, both, best)
         # Edits are made anew in targets: the plans to remember are the policy's.
@@ -128,5 +129,5 @@ class SampleChooser(CandidateChooser):
             episode.rng,
             count=self.method.samples,
             eps=episode.eps,
-            workspace=self.reach.workspace,
+            reach=self.reach,
         )

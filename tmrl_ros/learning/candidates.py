@@ -9,13 +9,10 @@ import numpy as np
 from tmrl_ros.core.config import MethodConfig
 from tmrl_ros.core.types import Float32Array, FloatArray
 from tmrl_ros.data.plans import KEPT_CANDIDATES, PLAN_ROWS, PLAN_SCALE_M, move_plan, plan_of
+from tmrl_ros.learning.reach import Reach, kept_within
 from tmrl_ros.policies.policy import ChunkPolicy
 
-MARGIN_M = 0.005
-"""Candidates stay this far inside the workspace."""
 Z_LIMIT = 2.0
-
-Workspace = tuple[FloatArray, FloatArray]
 
 
 @dataclass(frozen=True)
@@ -53,7 +50,7 @@ def draw(
     count: int,
     eps: Float32Array,
     first: tuple[Float32Array, float],
-    workspace: Workspace | None,
+    reach: Reach,
     edited: bool,
 ) -> Candidates:
     """Draw candidates for a decision.
@@ -72,7 +69,7 @@ def draw(
         count: How many, the first included.
         eps: The episode's context noise (C,).
         first: z and t of the first candidate, which has no edit.
-        workspace: Lowest and highest tool position (m, base frame) that chunks are kept within.
+        reach: Where chunks may go.
         edited: Whether to shift half of them; the random numbers are drawn in any case.
     """
     spread = method.candidate_z_std * rng.standard_normal((count, policy.z_size))
@@ -86,7 +83,7 @@ def draw(
     z[0], t[0] = first
     actions = policy.sample(np.repeat(context[None], count, 0), z, t, noise)
     actions = shifted(actions, edits)
-    actions = kept_within(actions, policy, context, workspace)
+    actions = kept_within(actions, policy, context, reach)
     return Candidates(actions, z, t, noise, edits, plan_of(actions))
 
 
@@ -105,7 +102,7 @@ def samples(
     *,
     count: int,
     eps: Float32Array,
-    workspace: Workspace | None,
+    reach: Reach,
 ) -> Candidates:
     """The frozen policy's answers as it was trained: t = 0, noise of its own in every row.
 
@@ -116,7 +113,7 @@ def samples(
     actions = policy.sample(
         np.repeat(context[None], count, 0), noise.astype(np.float32), zero, held
     )
-    actions = kept_within(actions, policy, context, workspace)
+    actions = kept_within(actions, policy, context, reach)
     none = np.zeros((count, 0), np.float32)
     return Candidates(actions, none, zero, held, np.zeros((count, 3), np.float32), plan_of(actions))
 
@@ -126,10 +123,10 @@ def edited_along(
     edits: Float32Array,
     policy: ChunkPolicy,
     context: Float32Array,
-    workspace: Workspace | None,
+    reach: Reach,
 ) -> Candidates:
     """The candidates and, behind them, the same with their plans moved by `edits` (n, P)."""
-    actions = kept_within(move_plan(drawn.actions, edits), policy, context, workspace)
+    actions = kept_within(move_plan(drawn.actions, edits), policy, context, reach)
     last = edits.reshape(len(edits), PLAN_ROWS, -1)[:, -1, :3] * PLAN_SCALE_M
     return Candidates(
         np.concatenate([drawn.actions, actions]),
@@ -139,19 +136,3 @@ def edited_along(
         np.concatenate([drawn.edits, drawn.edits + last]),
         np.concatenate([drawn.plans, plan_of(actions)]),
     )
-
-
-def kept_within(
-    actions: FloatArray,
-    policy: ChunkPolicy,
-    context: Float32Array,
-    workspace: Workspace | None,
-) -> FloatArray:
-    """Chunks whose rows stay inside the workspace."""
-    if workspace is None:
-        return actions
-    tool = context[policy.spec.context.parts()["state"]][:3]
-    low, high = workspace
-    actions = actions.copy()
-    actions[..., :3] = np.clip(actions[..., :3], low + MARGIN_M - tool, high - MARGIN_M - tool)
-    return actions

@@ -65,19 +65,6 @@ class Chooser(Protocol):
         """With what was learned."""
 
 
-@dataclass(frozen=True)
-class Reach:
-    """Where chunks may go, so that the supervisor neither refuses nor slows them down.
-
-    Attributes:
-        workspace: Lowest and highest tool position (m, base frame); None = anywhere.
-        row_m: Longest way from row to row (m).
-    """
-
-    workspace: tuple[FloatArray, FloatArray] | None = None
-    row_m: float = float("inf")
-
-
 def base_noise(policy: ChunkPolicy, rng: np.random.Generator) -> Float32Array:
     """Noise as in training, drawn anew for every row (H, A): the frozen policy as it is."""
     shape = (policy.spec.action.horizon, policy.z_size)

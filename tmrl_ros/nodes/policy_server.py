@@ -22,6 +22,7 @@ from tmrl_ros.data import decode
 from tmrl_ros.learning.acting import ActingPolicy, Decision
 from tmrl_ros.learning.choice import NOTHING
 from tmrl_ros.learning.contenders import load_contenders
+from tmrl_ros.learning.reach import Boxes
 from tmrl_ros.nodes.common import EVENTS, RELIABLE, ConfiguredNode, run_node
 from tmrl_ros.nodes.convert import chunk_to_msg
 from tmrl_ros.policies.bundle import check_bundle
@@ -76,7 +77,8 @@ class PolicyServer(ConfiguredNode):
         self.get_logger().info(f"Chunks of {config.task.bundle.name} are sampled by {how}.")
         workspace = np.array(safety.workspace_min_m), np.array(safety.workspace_max_m)
         row_m = safety.max_speed_mps / config.robot.control_rate_hz
-        return ActingPolicy(policy, config.method, workspace, row_m=row_m)
+        boxes = Boxes.of(safety)
+        return ActingPolicy(policy, config.method, workspace, row_m=row_m, boxes=boxes)
 
     def _warm_up(self) -> None:
         """Run the network once, so that the first decision is as quick as the others."""

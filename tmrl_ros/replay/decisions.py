@@ -9,7 +9,8 @@ import numpy as np
 
 from tmrl_ros.core.types import Chunk, ChunkSource, Float32Array, FloatArray
 from tmrl_ros.data.decode import RecordedObservation
-from tmrl_ros.learning.candidates import Workspace, kept_within, shifted
+from tmrl_ros.learning.candidates import shifted
+from tmrl_ros.learning.reach import Reach, kept_within
 from tmrl_ros.policies.policy import ChunkPolicy
 
 LEARNED_EDITS = "expo"
@@ -37,7 +38,7 @@ def decide_again(
     policy: ChunkPolicy,
     chunks: Sequence[Chunk],
     observations: Sequence[RecordedObservation],
-    workspace: Workspace | None,
+    reach: Reach,
 ) -> list[Again]:
     """Every recorded chunk of the policy, made again from its observation.
 
@@ -57,7 +58,7 @@ def decide_again(
         found.append(
             Again(
                 apart,
-                _difference(policy, chunk, context, workspace),
+                _difference(policy, chunk, context, reach),
                 _distance(policy, chunk, context),
             )
         )
@@ -65,7 +66,7 @@ def decide_again(
 
 
 def _difference(
-    policy: ChunkPolicy, chunk: Chunk, context: Float32Array, workspace: Workspace | None
+    policy: ChunkPolicy, chunk: Chunk, context: Float32Array, reach: Reach
 ) -> float | None:
     size = policy.spec.context.size
     edited = bool(np.any(chunk.edit))
@@ -77,7 +78,7 @@ def _difference(
     if edited:
         actions = shifted(actions, chunk.edit[None])
     if chunk.candidates.size:
-        actions = kept_within(actions, policy, context, workspace)
+        actions = kept_within(actions, policy, context, reach)
     return float(np.abs(actions[0] - chunk.actions)[:, :3].max())
 
 

@@ -20,6 +20,7 @@ from tmrl_ros.core.errors import ConfigurationError, OperatorError
 from tmrl_ros.core.load import change_config, read_config
 from tmrl_ros.data.bag_reader import bag_folders, is_label, read_episode
 from tmrl_ros.data.bag_stream import BagError
+from tmrl_ros.learning.reach import Boxes, Reach
 from tmrl_ros.policies.bundle import check_bundle
 from tmrl_ros.policies.onnx_backend import load_policy
 from tmrl_ros.replay.decisions import decide_again
@@ -115,6 +116,8 @@ def replay(session: Path, config: Config, *, most: int | None = None) -> dict[st
     policy, _ = load_policy(config.task.bundle, config.session.inference)
     safety, tally, hashes = config.safety, Tally(), set()
     workspace = np.array(safety.workspace_min_m), np.array(safety.workspace_max_m)
+    row_m = safety.max_speed_mps / config.robot.control_rate_hz
+    reach = Reach(workspace, row_m, Boxes.of(safety))
     for bag in bags:
         try:
             record = read_episode(bag)
@@ -127,7 +130,7 @@ def replay(session: Path, config: Config, *, most: int | None = None) -> dict[st
             tally.see(bag.name, item)
         hashes |= {chunk.bundle_hash for chunk in record.chunks}
         observations = [item.recorded for item in seen]
-        for again in decide_again(policy, record.chunks, observations, workspace):
+        for again in decide_again(policy, record.chunks, observations, reach):
             tally.other_m.append(again.other_m)
             if hashes != {spec.digest()}:
                 continue
