@@ -426,11 +426,11 @@ def test_a_frozen_camera_stops_observations_and_is_named(graph):
 
 
 def test_a_reflex_stops_the_arm_until_it_is_over(graph):
-    graph.break_it(reflex=True)
+    graph.break_it(mode="reflex")
     graph.until(lambda: graph.state.mode == RobotState.MODE_REFLEX, "the reflex")
     tick = graph.state.tick
     graph.targets.publish(graph.target())
-    graph.break_it(reflex=False)
+    graph.break_it(mode="move")
     graph.until(lambda: graph.state.mode == RobotState.MODE_MOVE, "the end of the reflex")
     assert graph.state.tick == tick
     graph.step()

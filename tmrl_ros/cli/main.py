@@ -128,6 +128,18 @@ def _parser() -> argparse.ArgumentParser:
     doctor = _with_overrides(commands.add_parser("doctor", help=text, description=text))
     doctor.add_argument("--json", action="store_true", help="print JSON")
     doctor.add_argument("--no-graph", action="store_true", help="start nothing; no live checks")
+    text = (
+        "rehearse faults on the simulated arm: what it says, how soon it holds, whether it resets"
+    )
+    faults = _with_overrides(commands.add_parser("faults", help=text, description=text))
+    faults.add_argument("--list", action="store_true", help="print the faults")
+    faults.add_argument("--name", action="append", default=[], help="one of them; may be repeated")
+    faults.add_argument("--all", action="store_true", help="every one of them")
+    faults.add_argument("--random", type=int, default=0, metavar="N", help="N of them, drawn")
+    faults.add_argument("--seed", type=int, default=0, help="of --random")
+    earlier = "make the table of these faults.json, and rehearse nothing"
+    faults.add_argument("--earlier", nargs="+", default=[], metavar="FILE", help=earlier)
+    faults.add_argument("--write-docs", action="store_true", help="the table of docs/safety.md")
     text = "look at recorded sessions, export, import and repair them"
     commands.add_parser("bag", help=text, add_help=False)
     text = "print the resolved configuration"
@@ -183,6 +195,10 @@ def _dispatch(args: argparse.Namespace) -> int:
         from tmrl_ros.cli.demonstrate import demonstrate
 
         return demonstrate(args.overrides, plain=args.plain)
+    if args.command == "faults":
+        from tmrl_ros.cli.faults import faults
+
+        return faults(args)
     if args.command == "pretrain":
         from tmrl_ros.cli.offline import pretrain
 

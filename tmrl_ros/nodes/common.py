@@ -16,12 +16,15 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.service import Service
 from rclpy.subscription import Subscription
+from rclpy.timer import Timer
 
 from tmrl_ros.core.config import Config
 from tmrl_ros.core.errors import OperatorError
 from tmrl_ros.core.load import load_config, read_config
 from tmrl_ros.core.parent import end_with_parent_if_wanted
+from tmrl_ros.nodes.mishaps import Mishaps, mishaps_of
 
 RELIABLE = QoSProfile(
     depth=10, history=HistoryPolicy.KEEP_LAST, reliability=ReliabilityPolicy.RELIABLE
@@ -57,7 +60,9 @@ class ConfiguredNode(Node):  # type: ignore[misc]
 
     def __init__(self, name: str, *, config: Config | None = None) -> None:
         """Read the configuration from the parameter unless `config` is given (tests)."""
+        self._mishaps: Mishaps | None = None
         super().__init__(name)
+        self._mishaps = mishaps_of(self)
         self.declare_parameter(
             "config_file",
             "",
@@ -78,7 +83,22 @@ class ConfiguredNode(Node):  # type: ignore[misc]
     def create_subscription(self, *args: Any, **settings: Any) -> Subscription:
         """As in rclpy, without event handlers unless asked for."""
         quiet = SubscriptionEventCallbacks(use_default_callbacks=False)
+        args = self._breakable(args, 2)
         return super().create_subscription(*args, **{"event_callbacks": quiet, **settings})
+
+    def create_timer(self, *args: Any, **settings: Any) -> Timer:
+        """As in rclpy."""
+        return super().create_timer(*self._breakable(args, 1), **settings)
+
+    def create_service(self, *args: Any, **settings: Any) -> Service:
+        """As in rclpy."""
+        return super().create_service(*self._breakable(args, 2), **settings)
+
+    def _breakable(self, args: tuple[Any, ...], position: int) -> tuple[Any, ...]:
+        """Arguments whose callback can be made to fail in a rehearsal of faults."""
+        if self._mishaps is None or len(args) <= position:
+            return args
+        return (*args[:position], self._mishaps.breakable(args[position]), *args[position + 1 :])
 
     @property
     def session_dir(self) -> Path:

@@ -23,7 +23,7 @@ from tmrl_msgs.msg import GroundTruth, RobotState, RobotTarget
 from tmrl_msgs.srv import ResetScene
 from tmrl_ros.core import topics
 from tmrl_ros.core.config import Config
-from tmrl_ros.core.types import Pose, RobotSample
+from tmrl_ros.core.types import NANOSECONDS, Pose, RobotMode, RobotSample
 from tmrl_ros.data import decode
 from tmrl_ros.nodes.common import IMAGES, LATCHED, RELIABLE, ConfiguredNode, run_node
 from tmrl_ros.nodes.convert import image_to_msg, robot_to_msg, to_time
@@ -60,7 +60,14 @@ class SimFranka(ConfiguredNode):
         self._publish_state()
 
     def _declare_parameters(self) -> None:
-        faults: dict[str, str | bool] = {"freeze_camera": "", "silent": False, "reflex": False}
+        faults: dict[str, str | bool | float] = {
+            "freeze_camera": "",
+            "black_camera": "",
+            "swap_cameras": False,
+            "clock_jump_s": 0.0,
+            "silent": False,
+            "mode": "move",
+        }
         for name, healthy in faults.items():
             about = ParameterDescriptor(description="test only")
             self.declare_parameter(f"fault.{name}", healthy, about)
@@ -145,16 +152,28 @@ class SimFranka(ConfiguredNode):
     def _on_parameters(self, parameters: list[Parameter]) -> SetParametersResult:
         names = ["", *(camera.name for camera in self.config.cameras.cameras)]
         for parameter in parameters:
-            if parameter.name == "fault.freeze_camera" and parameter.value not in names:
-                why = f"fault.freeze_camera: no camera {parameter.value!r}, only {names[1:]}"
+            name, value = parameter.name, parameter.value
+            if name.endswith("_camera") and value not in names:
+                why = f"{name}: no camera {value!r}, only {names[1:]}"
+                return SetParametersResult(successful=False, reason=why)
+            if name == "fault.mode" and value.upper() not in RobotMode.__members__:
+                why = f"{name}: no mode {value!r}, only {', '.join(RobotMode.__members__).lower()}"
                 return SetParametersResult(successful=False, reason=why)
         for parameter in parameters:
-            if parameter.name == "fault.freeze_camera":
-                self._driver.frozen_camera = parameter.value
-            elif parameter.name == "fault.silent":
-                self._silent = parameter.value
-            elif parameter.name == "fault.reflex":
-                self._driver.reflex = parameter.value
+            value = parameter.value
+            match parameter.name:
+                case "fault.freeze_camera":
+                    self._driver.frozen_camera = value
+                case "fault.black_camera":
+                    self._driver.black_camera = value
+                case "fault.swap_cameras":
+                    self._driver.cameras_swapped = value
+                case "fault.clock_jump_s":
+                    self._driver.clock_jump_ns = round(value * NANOSECONDS)
+                case "fault.silent":
+                    self._silent = value
+                case "fault.mode":
+                    self._driver.mode = RobotMode[value.upper()]
         return SetParametersResult(successful=True)
 
     # what goes out

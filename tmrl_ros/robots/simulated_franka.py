@@ -82,15 +82,21 @@ class SimulatedFranka:
         self._reset_periods = max(1, round(config.task.scene_reset_s * robot.control_rate_hz))
         self._last_target: tuple[int, int] | None = None
         self._pictures: dict[str, Picture] = {}
-        self._reflex = False
+        self._mode = RobotMode.MOVE
         self.frozen_camera = ""
         """Test only: this camera repeats its last picture, stamp included."""
+        self.black_camera = ""
+        """Test only: this camera sees nothing."""
+        self.cameras_swapped = False
+        """Test only: each of two cameras shows what the other sees."""
+        self.clock_jump_ns = 0
+        """Test only: the robot's clock is ahead by so much."""
         self._follow_measured()
 
     @property
     def stamp_ns(self) -> int:
         """Robot time."""
-        return round(self._cell.time_s * NANOSECONDS)
+        return max(0, round(self._cell.time_s * NANOSECONDS) + self.clock_jump_ns)
 
     @property
     def tick(self) -> int:
@@ -103,13 +109,13 @@ class SimulatedFranka:
         return self._reset_periods
 
     @property
-    def reflex(self) -> bool:
-        """Test only: the arm has stopped itself and follows nothing."""
-        return self._reflex
+    def mode(self) -> RobotMode:
+        """The arm follows only in MOVE; the others are for tests."""
+        return self._mode
 
-    @reflex.setter
-    def reflex(self, active: bool) -> None:
-        self._reflex = active
+    @mode.setter
+    def mode(self, mode: RobotMode) -> None:
+        self._mode = mode
         # What was asked for before must not be followed when the arm may move again.
         self._follow_measured()
 
@@ -117,7 +123,7 @@ class SimulatedFranka:
         """Take a target to follow from now on.
 
         Returns:
-            False when it is a repetition, or the arm is in a reflex.
+            False when it is a repetition, or the arm follows nothing.
 
         Raises:
             ValueError: The target is no pose; the last one stays.
@@ -133,7 +139,10 @@ class SimulatedFranka:
                 f"Target {target.sequence} is ignored: position {position.tolist()}, quaternion "
                 f"{quaternion.tolist()}, gripper {target.gripper_width_m} m is no pose."
             )
-        if self._reflex or self._last_target == (target.sequence, target.stamp_ns):
+        if self._mode is not RobotMode.MOVE or self._last_target == (
+            target.sequence,
+            target.stamp_ns,
+        ):
             return False
         self._last_target = (target.sequence, target.stamp_ns)
         self._goal, self._width_m = target.pose, target.gripper_width_m
@@ -166,8 +175,8 @@ class SimulatedFranka:
             ee_twist=state.ee_twist,
             wrench=state.external_wrench,
             gripper_width_m=state.gripper_width_m,
-            mode=RobotMode.REFLEX if self._reflex else RobotMode.MOVE,
-            faults=(REFLEX_FAULT,) if self._reflex else (),
+            mode=self._mode,
+            faults=(REFLEX_FAULT,) if self._mode is RobotMode.REFLEX else (),
             frame_id=self._base_frame,
             joint_names=ARM_JOINTS,
         )
@@ -188,7 +197,13 @@ class SimulatedFranka:
         last = self._pictures.get(name)
         if last is not None and (last.stamp_ns == self.stamp_ns or name == self.frozen_camera):
             return last
-        frame = self._cell.render(name)
+        seen_by = name
+        if self.cameras_swapped:
+            seen_by = self._cameras[-1 - self._cameras.index(name)]
+        frame = self._cell.render(seen_by)
+        if name == self.black_camera:
+            frame.color[:] = 0
+            frame.depth_mm[:] = 0
         intrinsics = self._cell.camera(name).K
         picture = Picture(name, self.stamp_ns, frame.color, frame.depth_mm, intrinsics)
         self._pictures[name] = picture

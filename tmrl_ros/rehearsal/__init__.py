@@ -1,0 +1,1 @@
+"""Rehearsed faults: what can be broken on the simulated arm, and whether it held."""
