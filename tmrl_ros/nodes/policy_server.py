@@ -56,7 +56,7 @@ class PolicyServer(ConfiguredNode):
             self._warm_up()
         self._contenders = load_contenders(self.config, self._load)
         self._episode: Episode | None = None
-        self._parameters: deque[PolicyParameters] = deque(maxlen=KEPT_PARAMETERS)
+        self._offered: deque[PolicyParameters] = deque(maxlen=KEPT_PARAMETERS)
         self._rewards: dict[int, RewardEstimate] = {}
         self._early: Observation | None = None  # of an episode that is not known to run yet
         self._waiting: tuple[Observation, Decision, float, float] | None = None
@@ -134,20 +134,20 @@ class PolicyServer(ConfiguredNode):
 
         Fixing the lag makes results independent of how fast the machine is.
         """
-        if not self._parameters:
+        if not self._offered:
             return None
         lockstep = not self.config.robot.realtime and episode.phase is Phase.TRAIN
         if lockstep:
             limit = episode.index - 1 - self.config.session.learner_lag_episodes
-            fitting = [item for item in self._parameters if _index(item.trained_through) <= limit]
+            fitting = [item for item in self._offered if _index(item.trained_through) <= limit]
             if fitting:
                 return fitting[-1]
-        return self._parameters[-1]
+        return self._offered[-1]
 
     def _on_parameters(self, msg: PolicyParameters) -> None:
-        if self._parameters and msg.version <= self._parameters[-1].version:
-            self._parameters.clear()  # the learner was restarted
-        self._parameters.append(msg)
+        if self._offered and msg.version <= self._offered[-1].version:
+            self._offered.clear()  # the learner was restarted
+        self._offered.append(msg)
 
     def _is_earlier(self, msg: RewardEstimate | Observation) -> bool:
         """Whether a message is of an earlier attempt at the running episode, with equal numbers."""
