@@ -69,7 +69,7 @@ class Franka(ConfiguredNode):
         super().__init__("franka", config=config)
         require_interfaces()
         robot, franka = self.config.robot, self.config.robot.franka
-        self._parameters = RobotSetup(self, self.config).check()
+        self._of_controller = RobotSetup(self, self.config).check()
         self._frames = (robot.base_frame, *franka.base_frames)
         self._faults = FaultModel(franka.hardware, franka.controller)
         self._readings = Readings(joint_names(robot.model), franka.silence_s)
@@ -153,8 +153,8 @@ class Franka(ConfiguredNode):
         if msg.node != node:
             return
         for item in (*msg.new_parameters, *msg.changed_parameters):
-            self._parameters[item.name] = parameter_value_to_python(item.value)
-        why = controller_fault(self._parameters, self.config, node)
+            self._of_controller[item.name] = parameter_value_to_python(item.value)
+        why = controller_fault(self._of_controller, self.config, node)
         self._faults.flag(Fault.CONTROLLER_CHANGED, bool(why))
         if why:
             self.get_logger().error(why)
