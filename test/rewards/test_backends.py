@@ -28,17 +28,20 @@ def test_every_shipped_reward_resolves(name):
     assert load_config([f"reward={name}"]).reward.backend == name
 
 
-def test_simulator_needs_nothing_and_is_the_default():
-    config = load_config()
+def test_simulator_needs_nothing_and_judges_where_no_model_ships():
+    config = load_config(["task=stack"])
     assert config.reward.backend == "simulator"
     check_backend(config)
 
 
 @pytest.mark.parametrize("task", ["lift", "pick_named"])
-def test_the_shipped_models_judge_their_tasks(task):
-    config = load_config([f"task={task}", "reward=learned"])
+def test_a_task_brings_the_model_that_judges_it(task):
+    config = load_config([f"task={task}"])
+    assert config.reward.backend == "learned"
     check_backend(config)
-    assert load_backend(config).judge.name
+    load_backend(config)
+    asked_for = load_config([f"task={task}", "reward=simulator"])
+    assert asked_for.reward.backend == "simulator"
 
 
 def test_robometer_is_made_without_asking_whether_it_is_there(server):

@@ -38,7 +38,7 @@ ARGUMENTS = {
     "robot": (DEFAULTS["robot"], "file of config/robots, by name or path"),
     "task": (DEFAULTS["task"], "file of config/tasks, by name or path"),
     "method": (DEFAULTS["method"], "file of config/methods, by name or path"),
-    "reward": (DEFAULTS["reward"], "file of config/rewards, by name or path"),
+    "reward": ("", "file of config/rewards, by name or path; the task's own by default"),
     "session_dir": ("", "folder of the session; a new one in sessions/ by default"),
     "resume": ("", "folder of a session that is to go on; the arguments above are then its own"),
     "seed": ("", "seed of the session"),
@@ -66,7 +66,7 @@ def overrides_from(values: dict[str, str]) -> list[str]:
         overrides.append("session.rviz=true")
     if values["resume"]:
         return overrides
-    chosen = [f"{section}={values[section]}" for section in CHOICES]
+    chosen = [f"{section}={values[section]}" for section in CHOICES if values[section]]
     if values["seed"]:
         chosen.append(f"session.seed={values['seed']}")
     if values["session_dir"]:

@@ -44,6 +44,7 @@ DEFAULTS = {
 }
 
 OF_THE_CELL = ("safety", "cameras")  # never the simulation's by default where an arm is real
+OF_A_TASK = ("session", "method", "reward")  # a task may carry its own budget, settings and judge
 BUNDLES = ("task", "reward")  # sections whose `bundle` is a folder
 
 
@@ -95,13 +96,17 @@ def load_config(overrides: Sequence[str] = (), *, folder: Path | None = None) ->
         raw[section], origin[section] = _read_section(folder, section, chosen.get(section, default))
         if Path(origin[section]).is_relative_to(folder):
             _resolve_bundle(section, raw[section], folder.parent)
-    for section in ("session", "method"):  # a task may carry its own training budget and settings
+    for section in OF_A_TASK:
         own = raw["task"].pop(section, {})
         if not isinstance(own, dict):
             raise ConfigurationError(
                 f"{origin['task']}: {section} is {own!r}; it needs settings, one per line, such as "
                 f"`{section}: {{key: value}}`."
             )
+        if section == "reward" and section in chosen:
+            continue  # another judge was asked for
+        if Path(origin["task"]).is_relative_to(folder):
+            _resolve_bundle(section, own, folder.parent)
         raw[section] = {**raw[section], **own}
     for section, key, value in values:
         target = raw[section]
