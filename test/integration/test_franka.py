@@ -244,7 +244,7 @@ def test_a_controller_that_may_press_too_hard_is_refused(bench: Bench) -> None:
 
 
 def test_a_second_driver_is_refused(bench: Bench) -> None:
-    said = refused(bench, "robot.franka.start_timeout_s=2")
+    said = refused(bench, "robot.franka.start_timeout_s=8")
     assert "franka already publishes on /target_pose" in said
 
 
