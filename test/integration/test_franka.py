@@ -234,7 +234,9 @@ def test_a_person_puts_the_objects_back(ready: Bench) -> None:
     assert "Nobody waits" in ready.press(topics.SCENE_READY).message
     answer = ready.reset_scene()
     assert answer.success, answer.message
-    assert answer.duration_s > 0.0
+    assert (
+        0.0 <= answer.duration_s < PATIENCE_S
+    )  # of control periods, of which none may have passed
     assert ready.cell("report")["placed"] >= 1
 
 
