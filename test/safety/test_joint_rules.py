@@ -11,8 +11,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from safety_cell import ELBOW_UP, HOME, LIMITS, ROBOT, SAFETY, chunk, pose, ready_gate, rows, sample
 
+from tmrl_ros.core.arm_models import FR3, MODELS, PANDA
 from tmrl_ros.core.types import Target
-from tmrl_ros.safety.arm_models import FR3, MODELS, PANDA
 from tmrl_ros.safety.causes import Cause
 from tmrl_ros.safety.gate import Gate
 from tmrl_ros.safety.geometry import angle_between

@@ -39,7 +39,7 @@ def check_start(config: Config, config_file: Path, nodes: Sequence[str]) -> None
     environment = {**os.environ, **node_environment(config)}
     # Started one after the other, waited for together.
     bundle = _start([sys.executable, "-m", "tmrl_ros.cli.checks", str(config_file)], environment)
-    probe = _start([sys.executable, "-m", "tmrl_ros.nodes.tool", "probe", *nodes], environment)
+    probe = _probe(nodes, environment)
     try:
         said, failed = _finish(bundle, "the policy bundle")
         if failed:
@@ -59,6 +59,20 @@ def check_start(config: Config, config_file: Path, nodes: Sequence[str]) -> None
         raise ConfigurationError(f"ROS does not start in domain {domain}: {said}")
 
 
+def graph_in_domain(nodes: Sequence[str], config: Config) -> tuple[str, int]:
+    """Which of these nodes runs in the configuration's domain, and the probe's exit code.
+
+    Raises:
+        ConfigurationError: The probe did not end.
+    """
+    process = _probe(nodes, {**os.environ, **node_environment(config)})
+    try:
+        return _finish(process, "the DDS domain")
+    finally:
+        process.kill()
+        process.wait()
+
+
 def main() -> int:
     """Check the bundles of a resolved configuration; print a mistake and return 2."""
     from tmrl_ros.learning.contenders import config_of  # torch
@@ -76,6 +90,10 @@ def main() -> int:
         print(error)
         return EXIT_BAD_INPUT
     return 0
+
+
+def _probe(nodes: Sequence[str], environment: dict[str, str]) -> subprocess.Popen[str]:
+    return _start([sys.executable, "-m", "tmrl_ros.nodes.tool", "probe", *nodes], environment)
 
 
 def _start(argv: list[str], environment: dict[str, str]) -> subprocess.Popen[str]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from tmrl_ros.cli.checks import CHECK_TIMEOUT_S, EXIT_IN_USE
+from tmrl_ros.cli.checks import CHECK_TIMEOUT_S, EXIT_IN_USE, graph_in_domain
 from tmrl_ros.cli.processes import Processes
 from tmrl_ros.cli.run import LOGS, command
 from tmrl_ros.cli.services import graph_config
@@ -107,22 +107,15 @@ def _started(folder: Path, config: Config) -> Iterable[Finding]:
 
 def _domain(names: Sequence[str], config: Config) -> Finding:
     """Whether another graph runs where ours would."""
-    done = subprocess.run(
-        [sys.executable, "-m", "tmrl_ros.nodes.tool", "probe", *names],
-        env={**os.environ, **node_environment(config)},
-        capture_output=True,
-        text=True,
-        timeout=CHECK_TIMEOUT_S,
-        check=False,
-    )
+    said, failed = graph_in_domain(names, config)
     check, domain = "DDS domain", config.session.domain_id
-    if done.returncode == EXIT_IN_USE:
+    if failed == EXIT_IN_USE:
         return bad(
             check,
-            f"{domain} is in use: {done.stdout.strip()} runs there",
+            f"{domain} is in use: {said} runs there",
             "stop that graph, or set session.domain_id to another number",
         )
-    if done.returncode:
+    if failed:
         return bad(check, f"ROS does not start in {domain}", "`make setup`, then report this")
     return good(check, f"{domain} is free")
 

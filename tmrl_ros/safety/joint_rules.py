@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tmrl_ros.core.arm_models import JOINTS, MODELS, ArmModel, Joints
 from tmrl_ros.core.types import RobotSample
-from tmrl_ros.safety.arm_models import JOINTS, MODELS, ArmModel, Joints
 from tmrl_ros.safety.causes import Cause, Code, cause
 from tmrl_ros.safety.geometry import (
     Quat,

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tmrl_ros.core.arm_models import JOINTS, Joints
 from tmrl_ros.core.types import FloatArray
-from tmrl_ros.safety.arm_models import JOINTS, Joints
 from tmrl_ros.safety.geometry import Quat, Vec3, rotation_vector, vec3
 
 LINKS = (  # a (m), d (m), sine and cosine of the twist

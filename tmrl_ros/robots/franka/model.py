@@ -7,29 +7,11 @@ from typing import Literal
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
-Model = Literal["panda", "fr3"]
-JOINTS = 7
+from tmrl_ros.core.arm_models import JOINTS, MODELS
 
-# libfranka rate_limiting.h and Franka's URDFs: 0.21.2 for the FR3, 0.9.2 for the Panda; rad.
-POSITION_LIMITS_RAD: dict[str, tuple[tuple[float, float], ...]] = {
-    "fr3": (
-        (-2.7437, 2.7437),
-        (-1.7837, 1.7837),
-        (-2.9007, 2.9007),
-        (-3.0421, -0.1518),
-        (-2.8065, 2.8065),
-        (0.5445, 4.5169),
-        (-3.0159, 3.0159),
-    ),
-    "panda": (
-        (-2.8973, 2.8973),
-        (-1.7628, 1.7628),
-        (-2.8973, 2.8973),
-        (-3.0718, -0.0698),
-        (-2.8973, 2.8973),
-        (-0.0175, 3.7525),
-        (-2.8973, 2.8973),
-    ),
+Model = Literal["panda", "fr3"]
+POSITION_LIMITS_RAD = {
+    name: tuple(zip(arm.low, arm.high, strict=True)) for name, arm in MODELS.items()
 }
 AGREES_RAD = 0.2
 """Newer systems of the FR3 widen its limits by less; Panda and FR3 differ by more (joint 6)."""

@@ -1,4 +1,4 @@
-"""Joint limits and geometry of the arms that the supervisor knows, as their maker states them.
+"""Joint limits of the arms that supervisor and driver know, as their maker states them.
 
 Panda: libfranka 0.9.2 `rate_limiting.h` and `panda_arm.urdf`. FR3: libfranka 0.21.2
 `rate_limiting.h` and `fr3.urdf`; its joints may move more slowly the nearer they are to a limit
