@@ -19,7 +19,8 @@ MARGIN_M = 0.005
 """Chunks stay this far inside the workspace, and this much further from boxes than they must."""
 
 ROUNDING_M = 1e-6
-"""Observations are single precision: who is that near to a margin is not in it."""
+"""Observations are single precision: where the supervisor sees the tool on the other side of a
+face that is that near, its rule is kept too."""
 
 Workspace = tuple[FloatArray, FloatArray]
 
@@ -59,8 +60,9 @@ class Boxes:
         """
         start, end = start[:, None], end[:, None]
         grown = self.margin_m + MARGIN_M
-        margin = np.where(self._has(start, grown), self.margin_m, grown)
-        margin = np.where(self._has(start, self.margin_m - ROUNDING_M), 0.0, margin)[..., None]
+        margin = np.where(self._has(start, grown), self.margin_m + ROUNDING_M, grown)
+        near = self._has(start, self.margin_m - ROUNDING_M)
+        margin = np.where(near, ROUNDING_M, margin)[..., None]
         low, high, way = self.low - margin, self.high + margin, end - start
         still = way == 0.0
         with np.errstate(divide="ignore", invalid="ignore"):
