@@ -28,9 +28,9 @@ from tmrl_ros.core.config import MethodConfig
 from tmrl_ros.core.types import ChunkSource
 from tmrl_ros.data.plans import KEPT_CANDIDATES, PLAN_ROWS, PLAN_SCALE_M, PLAN_SIZE
 from tmrl_ros.data.transitions import Transition
-from tmrl_ros.learning.networks import CLOSE_M
+from tmrl_ros.learning.learners.networks import CLOSE_M
+from tmrl_ros.learning.learners.tmrl import TARGET_CANDIDATES, TmrlLearner
 from tmrl_ros.learning.replay import Replay
-from tmrl_ros.learning.tmrl import TARGET_CANDIDATES, TmrlLearner
 from tmrl_ros.policies.context import RELATIVE_SCALE_M, STATE_SIZE, WORKSPACE_SCALE_M
 
 OUT = Path(__file__).resolve().parents[1] / "docs" / "benchmarks" / "learner_throughput.json"

@@ -34,7 +34,7 @@ REWARDS = {
     "difference": ["reward=learned", "method.reward=difference"],
 }
 """What the learner is paid for: the truth, or the learned model's success, or what
-`learning/goals.py` makes of its success and progress."""
+`learning/learners/goals.py` makes of its success and progress."""
 
 
 def run_graph(words: list[str], folder: Path) -> dict[str, Any]:

@@ -38,10 +38,10 @@ from tmrl_ros.data.bag_reader import Piece
 from tmrl_ros.data.dataset import Demonstration, Trajectory
 from tmrl_ros.data.decode import RecordedObservation
 from tmrl_ros.learning.acting import ActingPolicy, Decision
+from tmrl_ros.learning.choosing.reach import Boxes
 from tmrl_ros.learning.core import LearnerCore
 from tmrl_ros.learning.demonstrated import Cutter
 from tmrl_ros.learning.methods import Sizes
-from tmrl_ros.learning.reach import Boxes
 from tmrl_ros.perception.perceiver import Perceiver
 from tmrl_ros.perception.synchroniser import Bundle, Frame
 from tmrl_ros.policies.context import feature_size

@@ -24,7 +24,7 @@ from tmrl_ros.core.compute import prepare_torch
 from tmrl_ros.core.load import load_config
 from tmrl_ros.core.types import EpisodeOutcome, Float32Array, Phase
 from tmrl_ros.learning.acting import Decision
-from tmrl_ros.learning.choice import decoded
+from tmrl_ros.learning.choosing.choice import decoded
 from tmrl_ros.policies.onnx_backend import load_policy
 from tmrl_ros.policies.policy import ChunkPolicy
 

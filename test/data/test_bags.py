@@ -35,12 +35,12 @@ from tmrl_ros.core.types import (
     Reward,
 )
 from tmrl_ros.data import decode
+from tmrl_ros.data.assembler import assemble
 from tmrl_ros.data.bag_reader import read_episode
 from tmrl_ros.data.bag_stream import BagError, BagStream
 from tmrl_ros.data.bag_writer import BagWriter, move_aside
 from tmrl_ros.data.definitions import definition, share_folders
 from tmrl_ros.data.repair import Repair, is_intact, repair_bag
-from tmrl_ros.data.transitions import assemble
 from tmrl_ros.nodes import convert
 
 RUNNING = EpisodeState.RUNNING

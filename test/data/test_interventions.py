@@ -12,11 +12,11 @@ from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from tmrl_ros.core.load import load_config
 from tmrl_ros.core.types import ChunkResult, ChunkSource, Outcome
 from tmrl_ros.data import decode
+from tmrl_ros.data.assembler import EpisodeAssembler, assemble
 from tmrl_ros.data.bag_reader import read_episode
 from tmrl_ros.data.bag_writer import BagWriter
 from tmrl_ros.data.definitions import definition, deserialise
 from tmrl_ros.data.plans import plan_of, plans_of
-from tmrl_ros.data.transitions import EpisodeAssembler, assemble
 from tmrl_ros.learning.usable import usable
 
 NAME = "train_000000"

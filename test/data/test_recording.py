@@ -32,13 +32,13 @@ from recorded import (
 )
 
 from tmrl_ros.core.types import EpisodeOutcome, EpisodeState
+from tmrl_ros.data.assembler import assemble
 from tmrl_ros.data.bag_reader import read_episode, read_session
 from tmrl_ros.data.bag_stream import BagStream
 from tmrl_ros.data.bag_writer import BagWriter
 from tmrl_ros.data.items import episode_of
 from tmrl_ros.data.recording import Recording
 from tmrl_ros.data.repair import is_intact
-from tmrl_ros.data.transitions import assemble
 
 PATIENCE_S = 20.0
 SUCCESS, FAILURE, TIMEOUT, ABORTED = list(EpisodeOutcome)[1:]

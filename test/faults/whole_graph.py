@@ -18,9 +18,10 @@ from rclpy.parameter import Parameter
 
 from tmrl_msgs.msg import RobotTarget, SafetyState
 from tmrl_ros.core import topics
+from tmrl_ros.data.assembler import assemble
 from tmrl_ros.data.bag_reader import bag_folders, read_episode, read_session
 from tmrl_ros.data.bag_stream import BagStream, is_topic
-from tmrl_ros.data.transitions import AssembledEpisode, assemble
+from tmrl_ros.data.transitions import AssembledEpisode
 from tmrl_ros.session.records import load_records, of_phase
 from tmrl_ros.session.status import read_json
 

@@ -29,10 +29,10 @@ from tmrl_ros.core import topics
 from tmrl_ros.core.load import load_config, write_config
 from tmrl_ros.core.types import EpisodeOutcome, EpisodeState
 from tmrl_ros.data import decode
+from tmrl_ros.data.assembler import assemble
 from tmrl_ros.data.bag_reader import read_episode, read_session
 from tmrl_ros.data.bag_stream import BagStream
 from tmrl_ros.data.repair import is_intact
-from tmrl_ros.data.transitions import assemble
 from tmrl_ros.nodes import convert
 from tmrl_ros.nodes.common import EVENTS, IMAGES, LATCHED, RELIABLE
 

@@ -16,9 +16,10 @@ from tmrl_ros.core import topics
 from tmrl_ros.core.load import read_config
 from tmrl_ros.core.types import ChunkResult, ChunkSource, Outcome
 from tmrl_ros.data import decode
+from tmrl_ros.data.assembler import assemble
 from tmrl_ros.data.bag_reader import EpisodeRecord, read_episode
 from tmrl_ros.data.plans import executed_plan
-from tmrl_ros.data.transitions import Transition, assemble
+from tmrl_ros.data.transitions import Transition
 from tmrl_ros.learning.usable import usable
 from tmrl_ros.nodes.common import EVENTS, LATCHED, RELIABLE
 

@@ -11,7 +11,7 @@ from tmrl_ros.core.config import MethodConfig
 from tmrl_ros.core.errors import OperatorError
 from tmrl_ros.data.plans import PLAN_SIZE
 from tmrl_ros.learning.checkpoint import load_checkpoint, save_checkpoint
-from tmrl_ros.learning.learner import Learner
+from tmrl_ros.learning.learners.learner import Learner
 from tmrl_ros.learning.methods import Sizes, learner_for
 from tmrl_ros.learning.replay import Replay
 

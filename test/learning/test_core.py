@@ -26,7 +26,7 @@ def test_events_that_are_read_before_the_rest_cost_no_rows(make):
         core.on_piece(piece)
     assert learn(core) == ["train_000000", "train_000001"]
     assert core.replay.size == 2 * ROWS
-    assert core.dropped_rows == 0
+    assert core.intake.dropped_rows == 0
 
 
 def test_what_a_late_learner_has_missed_comes_from_the_record(make):
@@ -40,7 +40,7 @@ def test_what_a_late_learner_has_missed_comes_from_the_record(make):
     core = make(recall=recall)
     for piece in split(missed)[0]:  # which the middleware says again to late joiners
         core.on_piece(piece)
-    assert core.incomplete == "train_000000"
+    assert core.intake.incomplete == "train_000000"
     for piece in pieces_of("train_000001"):
         core.on_piece(piece)
     assert learn(core) == ["train_000000", "train_000001"]
@@ -55,12 +55,12 @@ def test_an_episode_without_its_rest_is_used_as_far_as_it_goes(make):
         if not (isinstance(piece, Chunk) and piece.decision == 0):
             core.on_piece(piece)
     assert learn(core) == []
-    assert core.incomplete == "train_000000"
-    core.close_incomplete("train_000000")
-    assert core.incomplete == ""
+    assert core.intake.incomplete == "train_000000"
+    core.intake.close_incomplete("train_000000")
+    assert core.intake.incomplete == ""
     assert learn(core) == ["train_000000"]
     assert core.replay.size == ROWS - 1
-    assert core.dropped_rows == 1
+    assert core.intake.dropped_rows == 1
 
 
 def test_restored_episodes_are_not_learned_from_again_when_they_are_announced_again(make):
@@ -72,7 +72,7 @@ def test_restored_episodes_are_not_learned_from_again_when_they_are_announced_ag
     assert learn(core) == ["train_000000"]
     assert core.progress.episodes == 1
     assert core.replay.size == ROWS
-    assert core.incomplete == ""
+    assert core.intake.incomplete == ""
 
 
 def test_an_aborted_episode_is_not_learned_from_but_its_repetition_is(make):

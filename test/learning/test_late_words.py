@@ -87,14 +87,14 @@ def test_person_who_takes_an_episode_back_takes_its_rows_out(make):
 def test_estimates_that_come_late_bring_their_rows_and_the_updates_for_them(make):
     core = make(updates_per_decision=2)
     tell(core, pieces_of(lost=(1, 3)))
-    assert core.incomplete == "train_000000"
-    core.close_incomplete("train_000000")
+    assert core.intake.incomplete == "train_000000"
+    core.intake.close_incomplete("train_000000")
     learn(core)
-    assert (core.replay.size, core.dropped_rows, core.updates_owed) == (1, 2, 0)
+    assert (core.replay.size, core.intake.dropped_rows, core.updates_owed) == (1, 2, 0)
     core.on_piece(recorded.reward(3))
-    assert (core.replay.size, core.dropped_rows, core.updates_owed) == (2, 1, 2)
+    assert (core.replay.size, core.intake.dropped_rows, core.updates_owed) == (2, 1, 2)
     core.on_piece(recorded.reward(1))
-    assert (core.replay.size, core.dropped_rows, core.updates_owed) == (ROWS, 0, 4)
+    assert (core.replay.size, core.intake.dropped_rows, core.updates_owed) == (ROWS, 0, 4)
     tell(core, pieces_of("train_000001"))
     learn(core)
     assert (core.learner.updates, core.updates_owed) == (2 * 2 * ROWS, 0)
@@ -104,7 +104,7 @@ def test_valid_estimate_replaces_an_invalid_one_and_not_the_other_way_round(make
     core = make()
     tell(core, pieces_of(lost=(2,)))
     core.on_piece(recorded.reward(2, valid=False))
-    core.close_incomplete("train_000000")
+    core.intake.close_incomplete("train_000000")
     learn(core)
     assert core.replay.size == ROWS - 1
     core.on_piece(recorded.reward(2))

@@ -13,9 +13,9 @@ from tmrl_ros.core.config import MethodConfig
 from tmrl_ros.core.types import EpisodeOutcome, EpisodeState, Phase
 from tmrl_ros.data.steering import FULL, Range
 from tmrl_ros.learning.acting import ActingPolicy, pack_weights
-from tmrl_ros.learning.candidates import draw
+from tmrl_ros.learning.choosing.candidates import draw
+from tmrl_ros.learning.choosing.reach import Reach
 from tmrl_ros.learning.methods import Sizes, acting_module
-from tmrl_ros.learning.reach import Reach
 from tmrl_ros.learning.warmup import prior
 from tmrl_ros.policies.bundle import load_bundle
 from tmrl_ros.policies.context import feature_size

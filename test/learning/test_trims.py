@@ -8,7 +8,7 @@ import recorded
 from told import ROWS, learn, pieces_of, record_of
 
 from tmrl_ros.core.types import EpisodeOutcome, EpisodeState
-from tmrl_ros.data.transitions import assemble
+from tmrl_ros.data.assembler import assemble
 from tmrl_ros.data.trims import Trim
 
 NAME = "train_000000"

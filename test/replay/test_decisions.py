@@ -11,7 +11,7 @@ from tmrl_ros.core.load import load_config
 from tmrl_ros.core.types import Chunk, ChunkSource, Pose, RobotMode, RobotSample
 from tmrl_ros.data.decode import RecordedObservation
 from tmrl_ros.learning.acting import ActingPolicy
-from tmrl_ros.learning.reach import Reach
+from tmrl_ros.learning.choosing.reach import Reach
 from tmrl_ros.policies.onnx_backend import load_policy
 from tmrl_ros.replay.decisions import decide_again
 

@@ -12,10 +12,10 @@ from tmrl_ros.core import topics
 from tmrl_ros.core.attempts import is_earlier
 from tmrl_ros.core.types import Chunk, Episode, EpisodeState, Outcome, Reward, RobotSample, Target
 from tmrl_ros.data import decode
+from tmrl_ros.data.assembler import by_person
 from tmrl_ros.data.bag_stream import BagStream, is_topic
 from tmrl_ros.data.bag_writer import ABOUT_FILE
 from tmrl_ros.data.decode import RecordedObservation
-from tmrl_ros.data.transitions import by_person
 from tmrl_ros.data.trims import Trim
 
 Piece = Episode | Chunk | Outcome | Reward

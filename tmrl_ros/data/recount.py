@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from tmrl_ros.core.types import EpisodeOutcome, EpisodeState, Reward
+from tmrl_ros.data.assembler import by_person
 from tmrl_ros.data.bag_reader import EpisodeRecord
 from tmrl_ros.data.reward_sidecar import chosen, read_sidecar
-from tmrl_ros.data.transitions import by_person
 from tmrl_ros.data.trims import read_trims
 
 

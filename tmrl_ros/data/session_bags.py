@@ -16,13 +16,13 @@ from pathlib import Path
 
 from tmrl_ros.core.types import Episode, EpisodeState
 from tmrl_ros.data import decode
+from tmrl_ros.data.assembler import by_person
 from tmrl_ros.data.bag_reader import read_about
 from tmrl_ros.data.bag_writer import BagWriter, free_name, move_aside
 from tmrl_ros.data.definitions import definition, deserialise
 from tmrl_ros.data.episodes_log import write_json_atomic
 from tmrl_ros.data.gaps import GapCounter
 from tmrl_ros.data.items import EPISODE_TYPE, Item, episode_of
-from tmrl_ros.data.transitions import by_person
 
 COUNTS_FILE = "counts.json"
 FLUSH_S = 0.5

@@ -14,17 +14,17 @@ from torch import nn
 from tmrl_ros.core.config import MethodConfig
 from tmrl_ros.core.types import Float32Array, FloatArray
 from tmrl_ros.data.steering import FULL, Range, probed_scale
-from tmrl_ros.learning.choice import (
+from tmrl_ros.learning.choosing.choice import (
     Choice,
     Episode,
     base_noise,
     decoded,
     unlearned_z,
 )
+from tmrl_ros.learning.choosing.reach import Boxes, Reach, Workspace, kept_out
+from tmrl_ros.learning.learners.networks import Actor
+from tmrl_ros.learning.learners.rerank import actor_and_critics
 from tmrl_ros.learning.methods import Sizes, acting_module, chooser_for
-from tmrl_ros.learning.networks import Actor
-from tmrl_ros.learning.reach import Boxes, Reach, Workspace, kept_out
-from tmrl_ros.learning.rerank import actor_and_critics
 from tmrl_ros.learning.warmup import Exploration, prior
 from tmrl_ros.policies.context import feature_size
 from tmrl_ros.policies.policy import ChunkPolicy

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from tmrl_ros.core.config import MethodConfig
 from tmrl_ros.core.errors import OperatorError
-from tmrl_ros.learning.learner import Learner
+from tmrl_ros.learning.learners.learner import Learner
 
 NAME = "learner"
 

@@ -8,27 +8,23 @@ messages arrive.
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from tmrl_ros.core.config import MethodConfig
 from tmrl_ros.core.errors import OperatorError
-from tmrl_ros.core.types import Episode, EpisodeState, Phase
+from tmrl_ros.core.types import Episode
+from tmrl_ros.data.assembler import assembler_of
 from tmrl_ros.data.bag_reader import EpisodeRecord, Piece
-from tmrl_ros.data.transitions import (
-    AssembledEpisode,
-    EpisodeAssembler,
-    Transition,
-    assembler_of,
-)
+from tmrl_ros.data.transitions import AssembledEpisode, Transition
 from tmrl_ros.data.trims import Trim
 from tmrl_ros.learning.acting import pack_weights
 from tmrl_ros.learning.calibration import ValueCheck
 from tmrl_ros.learning.checkpoint import load_checkpoint, save_checkpoint, set_aside
-from tmrl_ros.learning.goals import returns
-from tmrl_ros.learning.late import Change, TakenEpisodes
+from tmrl_ros.learning.intake import Intake
+from tmrl_ros.learning.late import Change
+from tmrl_ros.learning.learners.goals import returns
 from tmrl_ros.learning.methods import Sizes, learner_for
 from tmrl_ros.learning.progress import Progress, Weights, may_learn, succeeded
 from tmrl_ros.learning.replay import Replay
@@ -61,28 +57,24 @@ class LearnerCore:
             demonstrated: Makes rows of a recorded demonstration.
         """
         self.method, self.folder, self._z_size = method, folder, sizes.z
-        self._recall, self._demonstrated = recall, demonstrated
+        self._demonstrated = demonstrated
         self.replay = Replay(sizes.features, sizes.z, sizes.context, method.capacity)
         self.learner = learner_for(method, sizes, seed)
         self.progress = Progress()
-        self._assemblers: dict[str, EpisodeAssembler] = {}
-        self._restored: set[str] = set()
-        self._taken = TakenEpisodes()
+        self.intake = Intake(recall)
         self._learned: set[str] = set()  # their rows are in the replay
-        self._queue: deque[AssembledEpisode] = deque()
         self._owed = 0.0
         self._check = ValueCheck()
         self._range = SteeringRange(method, sizes.z)
         self._seeded = 0  # rows of earlier sessions
         self.seeding = False  # learning from them, before anything else
         self._current: AssembledEpisode | None = None
-        self.dropped_rows = 0
         self.updates_per_second = 0.0
 
     @property
     def updates_owed(self) -> int:
         """Gradient steps not done yet, queued episodes included."""
-        rows = sum(len(item.transitions) for item in self._queue)
+        rows = sum(len(item.transitions) for item in self.intake.queue)
         return int(self._owed + rows * self.method.updates_per_decision)
 
     def seed(self, session: str, records: Iterable[EpisodeRecord]) -> int:
@@ -147,10 +139,9 @@ class LearnerCore:
             self.progress.prior_through = self.progress.trained_through = mine[-1].episode_id
         learned: list[AssembledEpisode] = []
         for record in mine:
-            episode = self._taken.take(assembler_of(record))
-            self._restored.add(record.episode_id)
+            episode = self.intake.restore(assembler_of(record))
             if record.episode_id > self.progress.trained_through:
-                self._queue.append(episode)
+                self.intake.queue.append(episode)
                 continue
             self.replay.add_episode(self._stored(episode))
             self._learned.add(episode.episode_id)
@@ -171,43 +162,11 @@ class LearnerCore:
         """Take one message, of a running episode or a late one."""
         if isinstance(piece, Episode):
             self._range.hear(piece)
-            if piece.phase is not Phase.TRAIN or not piece.learn:
-                return
-            # What was restored is said again to a learner that was started late.
-            if piece.state is EpisodeState.RESETTING and piece.episode_id not in self._restored:
-                self._taken.forget(piece.episode_id)
-                self._assemblers.pop(piece.episode_id, None)
-                self._assemblers[piece.episode_id] = EpisodeAssembler(piece.episode_id)
-        assembler = self._assemblers.get(piece.episode_id)
-        if assembler is None:
-            self._follow(self._taken.add(piece))
-        elif assembler.add(piece) is not None:
-            if may_learn(assembler.ended):
-                self._close_before(piece.episode_id)
-            self._finish(piece.episode_id)
+        self._follow(self.intake.add(piece))
 
     def trim(self, episode_id: str, trim: Trim | None) -> None:
         """A person cut an episode that has ended, or with None took that back."""
-        waiting = self._assemblers.get(episode_id)
-        if waiting is not None:
-            waiting.trim = trim
-        else:
-            self._follow(self._taken.trim(episode_id, trim))
-
-    @property
-    def incomplete(self) -> str:
-        """The first episode that has ended although something of it has not come, or ""."""
-        ended = (key for key, item in self._assemblers.items() if item.ended is not None)
-        return next(ended, "")
-
-    def close_incomplete(self, episode_id: str) -> None:
-        """Fill the gaps of an episode from its record and use it as far as it goes."""
-        record = self._recall(episode_id)
-        if record is not None:
-            pieces: list[Piece] = [*record.chunks, *record.outcomes, *record.rewards]
-            for piece in [*pieces, *record.events]:
-                self._assemblers[episode_id].add(piece)
-        self._finish(episode_id)
+        self._follow(self.intake.trim(episode_id, trim))
 
     def work(self, budget_s: float) -> Weights | None:
         """Do owed updates for about `budget_s` seconds; weights whenever an episode is done."""
@@ -267,7 +226,7 @@ class LearnerCore:
     def metrics(self) -> dict[str, float]:
         """Figures of the latest updates."""
         values = {**self.learner.metrics, **self._check.metrics()}
-        values["dropped_rows"] = float(self.dropped_rows)
+        values["dropped_rows"] = float(self.intake.dropped_rows)
         return values
 
     def _usable(self, rows: Sequence[Transition]) -> list[Transition]:
@@ -280,37 +239,10 @@ class LearnerCore:
             return rows
         return [replace(row, parameters_version=0) for row in rows]
 
-    def _close_before(self, episode_id: str) -> None:
-        """Wait no longer for what is missing of the episodes before one.
-
-        All of a later episode is there, and every topic keeps its order: what has not come by now
-        was sent before this learner listened.
-        """
-        for other in list(self._assemblers):
-            if other == episode_id:
-                return
-            self.close_incomplete(other)
-
-    def _finish(self, episode_id: str) -> None:
-        assembler = self._assemblers.pop(episode_id)
-        if not may_learn(assembler.ended):
-            return
-        episode = self._taken.take(assembler)
-        self.dropped_rows += sum(episode.dropped.values())
-        self._queue.append(episode)
-
     def _follow(self, changed: Change | None) -> None:
-        """Let a late estimate, label or cut change an episode wherever it is now."""
-        if changed is None:
-            return
-        before, after = changed
-        self.dropped_rows += sum(after.dropped.values()) - sum(before.dropped.values())
-        name = after.episode_id
-        for place, waiting in enumerate(self._queue):
-            if waiting.episode_id == name:
-                self._queue[place] = after
-        if name in self._learned:
-            self._relabel(before, after)
+        """Let a late estimate, label or cut change what was learned from already."""
+        if changed is not None and changed[1].episode_id in self._learned:
+            self._relabel(*changed)
 
     def _relabel(self, before: AssembledEpisode, after: AssembledEpisode) -> None:
         """Rewrite rows that are in the replay, and what was counted from them."""
@@ -328,9 +260,9 @@ class LearnerCore:
             self.progress.successes += succeeded(after) - succeeded(before)
 
     def _begin_next(self) -> bool:
-        if not self._queue:
+        if not self.intake.queue:
             return False
-        self._current = self._queue.popleft()
+        self._current = self.intake.queue.popleft()
         rows = self._usable(self._current.transitions)
         if rows and self.learner.updates and not rows[0].by_base:
             self._check.add(self.learner.judge(rows), returns(rows, self.method))

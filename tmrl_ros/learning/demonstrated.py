@@ -12,10 +12,11 @@ import numpy as np
 
 from tmrl_ros.core.errors import OperatorError
 from tmrl_ros.core.types import ChunkSource, EpisodeOutcome
+from tmrl_ros.data.assembler import NO_PLAN
 from tmrl_ros.data.bag_reader import EpisodeRecord, read_episode
 from tmrl_ros.data.dataset import Demonstration, demonstration_from
 from tmrl_ros.data.plans import plan_of
-from tmrl_ros.data.transitions import NO_PLAN, Transition
+from tmrl_ros.data.transitions import Transition
 from tmrl_ros.policies.bundle import PolicySpec
 from tmrl_ros.policies.context import actor_features
 from tmrl_ros.policies.demonstrations import training_data

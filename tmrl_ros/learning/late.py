@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from tmrl_ros.data.assembler import EpisodeAssembler
 from tmrl_ros.data.bag_reader import Piece
-from tmrl_ros.data.transitions import AssembledEpisode, EpisodeAssembler
+from tmrl_ros.data.transitions import AssembledEpisode
 from tmrl_ros.data.trims import Trim
 
 Change = tuple[AssembledEpisode, AssembledEpisode]

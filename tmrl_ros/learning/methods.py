@@ -8,18 +8,18 @@ from dataclasses import dataclass
 from torch import nn
 
 from tmrl_ros.core.config import MethodConfig
-from tmrl_ros.learning.actor_choosers import NoiseChooser, PaperChooser, PlanChooser
-from tmrl_ros.learning.candidate_choosers import CandidateChooser, EditChooser, SampleChooser
-from tmrl_ros.learning.choice import Chooser
-from tmrl_ros.learning.dsrl import DsrlLearner
-from tmrl_ros.learning.expo import Editor, ExpoLearner
-from tmrl_ros.learning.learner import Learner
-from tmrl_ros.learning.networks import Actor, NoiseCritics, PlanCritics
-from tmrl_ros.learning.reach import Reach
-from tmrl_ros.learning.rerank import acting_of
-from tmrl_ros.learning.rlpd import PlanActor, RlpdLearner
-from tmrl_ros.learning.tmrl import TmrlLearner
-from tmrl_ros.learning.tmrl_paper import TmrlPaperLearner, paper_actor, paper_critics
+from tmrl_ros.learning.choosing.actors import NoiseChooser, PaperChooser, PlanChooser
+from tmrl_ros.learning.choosing.by_candidates import CandidateChooser, EditChooser, SampleChooser
+from tmrl_ros.learning.choosing.choice import Chooser
+from tmrl_ros.learning.choosing.reach import Reach
+from tmrl_ros.learning.learners.dsrl import DsrlLearner
+from tmrl_ros.learning.learners.expo import Editor, ExpoLearner
+from tmrl_ros.learning.learners.learner import Learner
+from tmrl_ros.learning.learners.networks import Actor, NoiseCritics, PlanCritics
+from tmrl_ros.learning.learners.rerank import acting_of
+from tmrl_ros.learning.learners.rlpd import PlanActor, RlpdLearner
+from tmrl_ros.learning.learners.tmrl import TmrlLearner
+from tmrl_ros.learning.learners.tmrl_paper import TmrlPaperLearner, paper_actor, paper_critics
 from tmrl_ros.policies.policy import ChunkPolicy
 
 

@@ -8,7 +8,7 @@ from tmrl_ros.core.config import MethodConfig
 from tmrl_ros.core.types import Episode
 from tmrl_ros.data.steering import FULL, Heard, Range
 from tmrl_ros.learning.acting import narrow_actor
-from tmrl_ros.learning.learner import Learner
+from tmrl_ros.learning.learners.learner import Learner
 from tmrl_ros.learning.warmup import Counts, tried
 
 

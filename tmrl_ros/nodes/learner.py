@@ -127,11 +127,11 @@ class Learner(ConfiguredNode):
 
     def _close_incomplete(self) -> None:
         """Do not wait for ever for messages that a learner started late has missed."""
-        name, now_s = self._core.incomplete, time.monotonic()
+        name, now_s = self._core.intake.incomplete, time.monotonic()
         if name != self._incomplete:
             self._incomplete, self._incomplete_s = name, now_s
         elif name and now_s - self._incomplete_s > INCOMPLETE_S:
-            self._core.close_incomplete(name)
+            self._core.intake.close_incomplete(name)
 
     def _look_for_words(self) -> None:
         """Look once a second whether episodes were cut or judged again, or that was taken back."""

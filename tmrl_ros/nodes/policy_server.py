@@ -20,9 +20,9 @@ from tmrl_ros.core.config import Config
 from tmrl_ros.core.types import Chunk, ChunkSource, Episode, EpisodeState, Float32Array, Phase
 from tmrl_ros.data import decode
 from tmrl_ros.learning.acting import ActingPolicy, Decision
-from tmrl_ros.learning.choice import NOTHING
+from tmrl_ros.learning.choosing.choice import NOTHING
+from tmrl_ros.learning.choosing.reach import Boxes
 from tmrl_ros.learning.contenders import load_contenders
-from tmrl_ros.learning.reach import Boxes
 from tmrl_ros.nodes.common import EVENTS, RELIABLE, ConfiguredNode, run_node
 from tmrl_ros.nodes.convert import chunk_to_msg
 from tmrl_ros.policies.bundle import check_bundle

@@ -9,8 +9,8 @@ import numpy as np
 
 from tmrl_ros.core.types import Chunk, ChunkSource, Float32Array, FloatArray
 from tmrl_ros.data.decode import RecordedObservation
-from tmrl_ros.learning.candidates import shifted
-from tmrl_ros.learning.reach import Reach, kept_within
+from tmrl_ros.learning.choosing.candidates import shifted
+from tmrl_ros.learning.choosing.reach import Reach, kept_within
 from tmrl_ros.policies.policy import ChunkPolicy
 
 LEARNED_EDITS = "expo"

@@ -20,7 +20,7 @@ from tmrl_ros.core.errors import ConfigurationError, OperatorError
 from tmrl_ros.core.load import change_config, read_config
 from tmrl_ros.data.bag_reader import bag_folders, is_label, read_episode
 from tmrl_ros.data.bag_stream import BagError
-from tmrl_ros.learning.reach import Boxes, Reach
+from tmrl_ros.learning.choosing.reach import Boxes, Reach
 from tmrl_ros.policies.bundle import check_bundle
 from tmrl_ros.policies.onnx_backend import load_policy
 from tmrl_ros.replay.decisions import decide_again

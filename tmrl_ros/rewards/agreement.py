@@ -12,7 +12,7 @@ from math import comb
 from typing import Any
 
 from tmrl_ros.core.types import Episode, EpisodeOutcome, EpisodeState, Reward
-from tmrl_ros.data.transitions import by_person
+from tmrl_ros.data.assembler import by_person
 from tmrl_ros.rewards.model import Calibration
 
 SIGNIFICANCE = 0.05

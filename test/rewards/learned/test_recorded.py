@@ -10,6 +10,7 @@ import torch
 from recorded import episode, event, item
 
 from tmrl_ros.core.types import EpisodeOutcome, EpisodeState, Reward
+from tmrl_ros.data.assembler import assemble
 from tmrl_ros.data.bag_reader import read_episode
 from tmrl_ros.data.bag_stream import BagError
 from tmrl_ros.data.recording import Recording
@@ -20,7 +21,6 @@ from tmrl_ros.data.reward_sidecar import (
     read_sidecar,
     sidecar_file,
 )
-from tmrl_ros.data.transitions import assemble
 from tmrl_ros.rewards.learned.bundle import (
     CalibrationRecord,
     RewardSpec,

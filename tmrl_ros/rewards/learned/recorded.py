@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from tmrl_ros.core.types import Episode, EpisodeOutcome, Reward
+from tmrl_ros.data.assembler import by_person
 from tmrl_ros.data.bag_reader import (
     EpisodeRecord,
     bag_folders,
@@ -18,7 +19,6 @@ from tmrl_ros.data.bag_reader import (
 )
 from tmrl_ros.data.bag_stream import BagError
 from tmrl_ros.data.decode import RecordedObservation
-from tmrl_ros.data.transitions import by_person
 from tmrl_ros.rewards.learned.episodes import (
     Frames,
     LabelledEpisode,

@@ -9,7 +9,7 @@ import numpy as np
 from tmrl_ros.core.config import MethodConfig
 from tmrl_ros.core.types import Float32Array, FloatArray
 from tmrl_ros.data.plans import KEPT_CANDIDATES, PLAN_ROWS, PLAN_SCALE_M, move_plan, plan_of
-from tmrl_ros.learning.reach import Reach, kept_within
+from tmrl_ros.learning.choosing.reach import Reach, kept_within
 from tmrl_ros.policies.policy import ChunkPolicy
 
 Z_LIMIT = 2.0

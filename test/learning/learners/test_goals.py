@@ -6,7 +6,7 @@ import torch
 from transitions import PLAIN, Z, transition
 
 from tmrl_ros.core.config import MethodConfig
-from tmrl_ros.learning.goals import goal, returns
+from tmrl_ros.learning.learners.goals import goal, returns
 from tmrl_ros.learning.replay import Batch, Replay
 
 DISCOUNT, WEIGHT = 0.9, 0.5

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from tmrl_ros.core.config import MethodConfig
 from tmrl_ros.core.types import Float32Array, FloatArray
 from tmrl_ros.data.plans import chunk_of, plan_of
-from tmrl_ros.learning.choice import NOTHING, Choice, Episode, base_noise, decoded, small_z
-from tmrl_ros.learning.networks import Actor, sinusoidal_t
-from tmrl_ros.learning.reach import Reach, kept_within
-from tmrl_ros.learning.rerank import actor_and_critics, pick
-from tmrl_ros.learning.rlpd import PlanActor
+from tmrl_ros.learning.choosing.choice import NOTHING, Choice, Episode, base_noise, decoded, small_z
+from tmrl_ros.learning.choosing.reach import Reach, kept_within
+from tmrl_ros.learning.learners.networks import Actor, sinusoidal_t
+from tmrl_ros.learning.learners.rerank import actor_and_critics, pick
+from tmrl_ros.learning.learners.rlpd import PlanActor
 from tmrl_ros.policies.policy import ChunkPolicy
 
 

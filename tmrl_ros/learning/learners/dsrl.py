@@ -7,46 +7,36 @@ in the target, next features stored, warm-up from the base policy.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from tmrl_ros.core.config import MethodConfig
 from tmrl_ros.core.types import FloatArray
 from tmrl_ros.data.transitions import Transition
-from tmrl_ros.learning.goals import goal
-from tmrl_ros.learning.learner import Parts, adjust_temperature, column, descend, follow
-from tmrl_ros.learning.networks import Actor, NoiseCritics
+from tmrl_ros.learning.learners.actor_critic import NoiseLearner
+from tmrl_ros.learning.learners.goals import goal
+from tmrl_ros.learning.learners.learner import adjust_temperature, column, descend, follow
+from tmrl_ros.learning.learners.networks import Actor, NoiseCritics
 from tmrl_ros.learning.replay import Batch, Replay
-from tmrl_ros.learning.rerank import acting_of
 
 
-class DsrlLearner:
+class DsrlLearner(NoiseLearner):
     """Actor, critics, their optimisers and random state; `update` is one gradient step."""
 
     def __init__(self, method: MethodConfig, features: int, z_size: int, seed: int) -> None:
         """Everything random in it comes from `seed`."""
-        self.method = method
-        torch.manual_seed(seed)
-        self.generator = torch.Generator().manual_seed(seed + 1)
-        self.rng = np.random.default_rng(seed + 2)
-        self.actor = Actor(features, [(z_size, method.z_bound)], method.hidden)
-        self.critics = NoiseCritics(features + z_size, method.hidden, method.critics)
-        self.target = copy.deepcopy(self.critics).requires_grad_(False)
-        self.log_alpha = torch.tensor(float(np.log(method.initial_temperature)), requires_grad=True)
-        self.actor_optimiser = torch.optim.Adam(
-            self.actor.parameters(), method.actor_learning_rate, fused=True
-        )
-        self.critic_optimiser = torch.optim.Adam(
-            self.critics.parameters(), method.learning_rate, fused=True
-        )
-        self.alpha_optimiser = torch.optim.Adam([self.log_alpha], method.actor_learning_rate)
+
+        def networks() -> tuple[Actor, NoiseCritics]:
+            return (
+                Actor(features, [(z_size, method.z_bound)], method.hidden),
+                NoiseCritics(features + z_size, method.hidden, method.critics),
+            )
+
+        super().__init__(method, networks, (), seed)
         self.target_entropy = -float(z_size)
-        self.updates = 0
-        self.metrics: dict[str, float] = {}
 
     def update(self, replay: Replay) -> None:
         """One critic step, and every `actor_every` of them one actor and temperature step."""
@@ -63,13 +53,8 @@ class DsrlLearner:
             value = following.mean(0) - self.method.pessimism * following.std(0)
             wanted = goal(batch, value, self.method)
         values = self.critics(batch.features, batch.z)
-        loss = ((values - wanted) ** 2).mean(1).sum()
-        descend(loss, self.critic_optimiser)
+        self.fit(values, wanted)
         follow(self.target, self.critics, self.method.target_tau)
-        if self.updates % 50 == 0:
-            self.metrics["critic_loss"] = float(loss.detach()) / self.method.critics
-            self.metrics["value_mean"] = float(values.detach().mean())
-            self.metrics["disagreement"] = float(values.detach().std(0).mean())
 
     def _update_actor(self, batch: Batch) -> None:
         self.critics.requires_grad_(False)
@@ -92,20 +77,3 @@ class DsrlLearner:
         with torch.no_grad():
             values: Tensor = self.critics(features, z).mean(0)
         return values.numpy().astype(np.float64)
-
-    @property
-    def acting(self) -> nn.Module:
-        """What the policy server acts with."""
-        return acting_of(self.method, self.actor, self.critics)
-
-    def parts(self) -> Parts:
-        """What a checkpoint keeps."""
-        return Parts(
-            {"actor": self.actor, "critics": self.critics, "target": self.target},
-            {
-                "actor_optimiser": self.actor_optimiser,
-                "critic_optimiser": self.critic_optimiser,
-                "alpha_optimiser": self.alpha_optimiser,
-            },
-            {"log_alpha": self.log_alpha},
-        )

@@ -13,15 +13,15 @@ from transitions import transition
 from tmrl_ros.core.config import MethodConfig
 from tmrl_ros.data.plans import PLAN_ROWS, PLAN_SCALE_M, PLAN_SIZE, chunk_of, plan_of
 from tmrl_ros.learning.acting import ActingPolicy, pack_weights
+from tmrl_ros.learning.learners.rlpd import PlanActor, RlpdLearner
 from tmrl_ros.learning.methods import Sizes, acting_module
 from tmrl_ros.learning.replay import Replay
-from tmrl_ros.learning.rlpd import PlanActor, RlpdLearner
 from tmrl_ros.learning.warmup import prior
 from tmrl_ros.policies.bundle import load_bundle
 from tmrl_ros.policies.context import feature_size
 from tmrl_ros.policies.policy import ChunkPolicy
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "safety"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "safety"))
 from safety_cell import (  # noqa: E402
     ROBOT,
     SAFETY,
@@ -33,7 +33,7 @@ from safety_cell import (  # noqa: E402
     tracks,
 )
 
-BUNDLE = Path(__file__).parents[2] / "bundles" / "lift"
+BUNDLE = Path(__file__).parents[3] / "bundles" / "lift"
 FEATURES = 10
 METHOD = MethodConfig(
     name="rlpd", hidden=32, critics=3, batch_size=64, actor_every=2, warmup_episodes=0, shift_m=0

@@ -11,11 +11,11 @@ from torch import nn
 from tmrl_ros.core.config import MethodConfig
 from tmrl_ros.core.types import Float32Array
 from tmrl_ros.data.plans import KEPT_CANDIDATES
-from tmrl_ros.learning.candidates import Candidates, draw, edited_along, samples
-from tmrl_ros.learning.choice import Choice, Episode, small_z
-from tmrl_ros.learning.expo import Editor
-from tmrl_ros.learning.reach import Reach
-from tmrl_ros.learning.rerank import pick
+from tmrl_ros.learning.choosing.candidates import Candidates, draw, edited_along, samples
+from tmrl_ros.learning.choosing.choice import Choice, Episode, small_z
+from tmrl_ros.learning.choosing.reach import Reach
+from tmrl_ros.learning.learners.expo import Editor
+from tmrl_ros.learning.learners.rerank import pick
 from tmrl_ros.policies.policy import ChunkPolicy
 
 

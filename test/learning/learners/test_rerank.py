@@ -8,14 +8,14 @@ import torch
 
 from tmrl_ros.core.config import MethodConfig
 from tmrl_ros.learning.acting import ActingPolicy, pack_weights
+from tmrl_ros.learning.learners.rerank import pick
 from tmrl_ros.learning.methods import Sizes, acting_module, learner_for
-from tmrl_ros.learning.rerank import pick
 from tmrl_ros.learning.warmup import prior
 from tmrl_ros.policies.bundle import load_bundle
 from tmrl_ros.policies.context import feature_size
 from tmrl_ros.policies.policy import ChunkPolicy
 
-BUNDLE = Path(__file__).parents[2] / "bundles" / "lift"
+BUNDLE = Path(__file__).parents[3] / "bundles" / "lift"
 CONTEXT = np.array([0.5, 0.0, 0.02, 0.45, 0.0, 0.2, 1.0], np.float32)
 WORKSPACE = np.array([0.28, -0.4, 0.005]), np.array([0.72, 0.4, 0.6])
 SAMPLES = 32

@@ -6,8 +6,8 @@ import torch
 from transitions import transition
 
 from tmrl_ros.core.config import MethodConfig
-from tmrl_ros.learning.dsrl import DsrlLearner
-from tmrl_ros.learning.learner import Learner
+from tmrl_ros.learning.learners.dsrl import DsrlLearner
+from tmrl_ros.learning.learners.learner import Learner
 from tmrl_ros.learning.methods import Sizes, learner_for
 from tmrl_ros.learning.replay import Replay
 

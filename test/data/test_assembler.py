@@ -17,7 +17,7 @@ from tmrl_ros.core.types import (
     Outcome,
     Reward,
 )
-from tmrl_ros.data.transitions import EpisodeAssembler
+from tmrl_ros.data.assembler import EpisodeAssembler
 
 NAME = "train_000000"
 SUCCESS, FAILURE, TIMEOUT, ABORTED = list(EpisodeOutcome)[1:]
@@ -237,11 +237,6 @@ def test_an_episode_without_its_end_gives_the_rows_that_are_complete():
     found = assembler.finish()
     assert [row.decision for row in found.transitions] == [0, 1]
     assert found.ended is None and not any(row.truncated for row in found.transitions)
-
-
-def test_another_reward_may_be_chosen():
-    rows = rows_of(pieces_of(), reward_of=lambda estimate: estimate.progress)
-    assert [row.reward for row in rows] == [0.5, 0.5, 0.5]
 
 
 def second_attempt(pieces):

@@ -1,9 +1,10 @@
 """TMRL here: critics choose among chunks that a frozen policy makes of several (z, t).
 
-One decision per action chunk. Candidates (`learning/candidates.py`) are the policy's own chunks,
-from precise imitation (t near 0) to the marginal (t = 1); an ensemble of critics over the planned
-motion says which of them is executed. The reward is 1 on success and 0 otherwise, so values are
-probabilities of success discounted by the decisions still needed, and targets are kept in [0, 1].
+One decision per action chunk. Candidates (`learning/choosing/candidates.py`) are the policy's own
+chunks, from precise imitation (t near 0) to the marginal (t = 1); an ensemble of critics over the
+planned motion says which of them is executed. The reward is 1 on success and 0 otherwise, so values
+are probabilities of success discounted by the decisions still needed, and targets are kept in
+[0, 1].
 
 Against the paper (arXiv 2605.12236): its actor outputs (z, t) and its critics judge (z, t). Critics
 that judge the motion itself learn the same from every way to it, and need no actor to follow them;
@@ -25,9 +26,9 @@ from tmrl_ros.core.config import MethodConfig
 from tmrl_ros.core.types import FloatArray
 from tmrl_ros.data.plans import KEPT_CANDIDATES
 from tmrl_ros.data.transitions import Transition
-from tmrl_ros.learning.goals import goal
-from tmrl_ros.learning.learner import Parts, column, descend, follow
-from tmrl_ros.learning.networks import PlanCritics
+from tmrl_ros.learning.learners.goals import goal
+from tmrl_ros.learning.learners.learner import Parts, column, descend, follow
+from tmrl_ros.learning.learners.networks import PlanCritics
 from tmrl_ros.learning.replay import Batch, Replay
 from tmrl_ros.policies.context import move_scene
 

@@ -9,10 +9,10 @@ from transitions import transition
 
 from tmrl_ros.core.config import MethodConfig
 from tmrl_ros.data.plans import PLAN_SIZE
-from tmrl_ros.learning.expo import EDIT_BOUND, ExpoLearner
-from tmrl_ros.learning.networks import PlanCritics
+from tmrl_ros.learning.learners.expo import EDIT_BOUND, ExpoLearner
+from tmrl_ros.learning.learners.networks import PlanCritics
+from tmrl_ros.learning.learners.tmrl import TmrlLearner
 from tmrl_ros.learning.replay import Replay
-from tmrl_ros.learning.tmrl import TmrlLearner
 from tmrl_ros.policies.context import ContextSpec, actor_features, move_scene
 
 F, Z, C = 10, 2, 7

@@ -20,12 +20,12 @@ from torch import Tensor, nn
 
 from tmrl_ros.core.config import MethodConfig
 from tmrl_ros.data.plans import PLAN_ROWS, PLAN_SCALE_M, PLAN_SIZE
-from tmrl_ros.learning.goals import goal
-from tmrl_ros.learning.learner import Parts, adjust_temperature, descend, follow
-from tmrl_ros.learning.networks import CLOSE_M, Actor
+from tmrl_ros.learning.learners.goals import goal
+from tmrl_ros.learning.learners.learner import Parts, adjust_temperature, descend, follow
+from tmrl_ros.learning.learners.networks import CLOSE_M, Actor
+from tmrl_ros.learning.learners.rerank import acting_of
+from tmrl_ros.learning.learners.tmrl import TmrlLearner
 from tmrl_ros.learning.replay import Batch, Replay
-from tmrl_ros.learning.rerank import acting_of
-from tmrl_ros.learning.tmrl import TmrlLearner
 from tmrl_ros.policies.context import RELATIVE_SCALE_M, STATE_SIZE, relative_objects
 
 

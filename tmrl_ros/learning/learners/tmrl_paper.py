@@ -13,7 +13,6 @@ and resume keeps the replay.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 
 import numpy as np
@@ -23,38 +22,26 @@ from torch import Tensor, nn
 from tmrl_ros.core.config import MethodConfig
 from tmrl_ros.core.types import FloatArray
 from tmrl_ros.data.transitions import Transition
-from tmrl_ros.learning.learner import Parts, adjust_temperature, column, descend, follow
-from tmrl_ros.learning.networks import Actor, NoiseCritics, sinusoidal_t
+from tmrl_ros.learning.learners.actor_critic import NoiseLearner
+from tmrl_ros.learning.learners.learner import adjust_temperature, column, descend, follow
+from tmrl_ros.learning.learners.networks import Actor, NoiseCritics, sinusoidal_t
 from tmrl_ros.learning.replay import Batch, Replay
-from tmrl_ros.learning.rerank import acting_of
 
 
-class TmrlPaperLearner:
+class TmrlPaperLearner(NoiseLearner):
     """Actor, critics, temperatures, their optimisers and random state."""
 
     def __init__(
         self, method: MethodConfig, features: int, z_size: int, context: int, seed: int
     ) -> None:
         """Everything random in it comes from `seed`."""
-        self.method = method
-        torch.manual_seed(seed)
-        self.generator = torch.Generator().manual_seed(seed + 1)
-        self.rng = np.random.default_rng(seed + 2)
-        self.actor = paper_actor(features, z_size, context, method)
-        self.critics = paper_critics(features, z_size, context, method)
-        self.target = copy.deepcopy(self.critics).requires_grad_(False)
-        start = float(np.log(method.initial_temperature))
-        self.log_alphas = torch.full((3,), start, requires_grad=True)
-        self.actor_optimiser = torch.optim.Adam(
-            self.actor.parameters(), method.actor_learning_rate, fused=True
-        )
-        self.critic_optimiser = torch.optim.Adam(
-            self.critics.parameters(), method.learning_rate, fused=True
-        )
-        self.alpha_optimiser = torch.optim.Adam([self.log_alphas], method.actor_learning_rate)
+
+        def networks() -> tuple[Actor, NoiseCritics]:
+            sizes = features, z_size, context
+            return paper_actor(*sizes, method), paper_critics(*sizes, method)
+
+        super().__init__(method, networks, (3,), seed)
         self.target_entropies = -torch.tensor([z_size, 1.0, context])
-        self.updates = 0
-        self.metrics: dict[str, float] = {}
 
     def update(self, replay: Replay) -> None:
         """One critic step; after `actor_every` of them one of everything else."""
@@ -78,24 +65,19 @@ class TmrlPaperLearner:
             goal = batch.reward - 1 + self.method.discount * (1 - batch.terminated) * following
         done = [batch.z, 2 * batch.t[:, None] - 1, batch.eps]
         values = self._values(self.critics, batch.features, done)
-        loss = ((values - goal) ** 2).mean(1).sum()
-        descend(loss, self.critic_optimiser)
-        if self.updates % 50 == 0:
-            self.metrics["critic_loss"] = float(loss.detach()) / self.method.critics
-            self.metrics["value_mean"] = float(values.detach().mean())
-            self.metrics["disagreement"] = float(values.detach().std(0).mean())
+        self.fit(values, goal)
 
     def _update_actor(self, batch: Batch) -> None:
         self.critics.requires_grad_(False)
         chosen, log_probs = self.actor.sample(batch.features, self.generator)
         least = self._values(self.critics, batch.features, chosen).amin(0)
         logs = torch.stack(log_probs, -1)
-        alphas = self.log_alphas.detach().exp()
+        alphas = self.log_alpha.detach().exp()
         loss = ((alphas * logs).sum(-1) - least).mean()
         descend(loss, self.actor_optimiser)
         self.critics.requires_grad_(True)
         excess = (logs + self.target_entropies).mean(0)
-        adjust_temperature(self.log_alphas, self.alpha_optimiser, excess)
+        adjust_temperature(self.log_alpha, self.alpha_optimiser, excess)
         self.metrics["temperature_z"] = float(alphas[0])
         self.metrics["t_context_mean"] = float((chosen[1].detach().mean() + 1) / 2)
 
@@ -115,23 +97,6 @@ class TmrlPaperLearner:
             cost = -self._values(self.critics, features, chosen).mean(0)
         success = 1 - (1 - self.method.discount) * cost
         return success.clamp(0.0, 1.0).numpy().astype(np.float64)
-
-    @property
-    def acting(self) -> nn.Module:
-        """What the policy server acts with."""
-        return acting_of(self.method, self.actor, self.critics)
-
-    def parts(self) -> Parts:
-        """What a checkpoint keeps."""
-        return Parts(
-            {"actor": self.actor, "critics": self.critics, "target": self.target},
-            {
-                "actor_optimiser": self.actor_optimiser,
-                "critic_optimiser": self.critic_optimiser,
-                "alpha_optimiser": self.alpha_optimiser,
-            },
-            {"log_alphas": self.log_alphas},
-        )
 
 
 def paper_actor(features: int, z_size: int, context: int, method: MethodConfig) -> Actor:

@@ -12,10 +12,10 @@ from hypothesis.extra.numpy import arrays
 from tmrl_ros.core.config import KeepOutConfig, MethodConfig, RobotConfig, SafetyConfig
 from tmrl_ros.data.plans import KEPT_CANDIDATES, PLAN_SCALE_M, PLAN_SIZE, move_plan, plan_of
 from tmrl_ros.learning.acting import ActingPolicy, pack_weights
-from tmrl_ros.learning.candidates import draw
+from tmrl_ros.learning.choosing.candidates import draw
+from tmrl_ros.learning.choosing.reach import Boxes, Reach
+from tmrl_ros.learning.learners.networks import PlanCritics
 from tmrl_ros.learning.methods import Sizes, acting_module
-from tmrl_ros.learning.networks import PlanCritics
-from tmrl_ros.learning.reach import Boxes, Reach
 from tmrl_ros.learning.warmup import prior
 from tmrl_ros.policies.bundle import load_bundle
 from tmrl_ros.policies.context import feature_size
@@ -24,7 +24,7 @@ from tmrl_ros.safety.geometry import step_toward
 from tmrl_ros.safety.keep_out import way_cause
 from tmrl_ros.safety.limits import Limits
 
-BUNDLE = Path(__file__).parents[2] / "bundles" / "lift"
+BUNDLE = Path(__file__).parents[3] / "bundles" / "lift"
 TOOL = np.array([0.45, 0.0, 0.2])
 CONTEXT = np.array([0.5, 0.0, 0.02, *TOOL, 1.0], np.float32)
 WORKSPACE = np.array([0.28, -0.4, 0.005]), np.array([0.72, 0.4, 0.6])

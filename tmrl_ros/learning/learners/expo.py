@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 from tmrl_ros.core.config import MethodConfig
 from tmrl_ros.data.plans import PLAN_SIZE
-from tmrl_ros.learning.learner import Parts, adjust_temperature, descend
-from tmrl_ros.learning.networks import Actor, PlanCritics
+from tmrl_ros.learning.learners.learner import Parts, adjust_temperature, descend
+from tmrl_ros.learning.learners.networks import Actor, PlanCritics
+from tmrl_ros.learning.learners.tmrl import TARGET_CANDIDATES, TmrlLearner
 from tmrl_ros.learning.replay import Batch, Replay
-from tmrl_ros.learning.tmrl import TARGET_CANDIDATES, TmrlLearner
 
 EDIT_BOUND = 0.2
 """Of every number of a plan: 2 cm, and a tenth of the gripper's opening."""
