@@ -22,9 +22,10 @@ from tmrl_ros.nodes.franka_interfaces import (
 from tmrl_ros.robots.franka.controller import OPTIONAL, REQUIRED, controller_fault
 from tmrl_ros.robots.franka.model import model_fault
 
-DISCOVERY_S = 1.0
-"""How long no other publisher of the target topic must be there. One of a driver that was killed
-goes when its lease does, after up to 20 s."""
+DISCOVERY_S = 3.5
+"""How long no other publisher of the target topic must be there: DDS says it again after 3 s where
+its first announcement was lost. One of a driver that was killed goes when its lease does, after up
+to 20 s."""
 DESCRIBER = "robot_state_publisher"
 
 
