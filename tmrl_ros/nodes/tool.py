@@ -6,6 +6,7 @@ Prints one sentence. Exit code 0: done; 1: refused or unreachable; 3 (`probe`): 
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import time
 from typing import Any
@@ -22,6 +23,9 @@ from tmrl_ros.nodes.operator import OperatorCalls
 
 EXIT_IN_USE = 3
 ANSWER_S = 5.0
+AGAIN_S = 1.5
+"""A request whose answer was lost, as may happen while DDS connects both ways, is repeated, if it
+does no harm to ask twice."""
 RECOVERY_S = 200.0
 """A step makes up to three calls, each of which has its own time-out in the driver."""
 STEPS = ("errors", "hardware", "controllers", "gripper")
@@ -56,12 +60,14 @@ def main() -> int:
             request = LabelEpisode.Request(
                 episode_id=args.episode, outcome=int(OUTCOMES[args.outcome]), labelled_by=args.by
             )
-            return ask(node, LabelEpisode, topics.LABEL_EPISODE, request)
+            return ask(node, LabelEpisode, topics.LABEL_EPISODE, request, again_s=AGAIN_S)
         if args.command == "recover":
             homes = args.step == "gripper"
             service = topics.HOME_GRIPPER if homes else topics.recover(args.step)
             return ask(node, Trigger, service, Trigger.Request(), answer_s=RECOVERY_S)
-        services = {"stop": topics.STOP, "reset": topics.RESET, "ready": topics.SCENE_READY}
+        if args.command == "stop":
+            return ask(node, Trigger, topics.STOP, Trigger.Request(), again_s=AGAIN_S)
+        services = {"reset": topics.RESET, "ready": topics.SCENE_READY}
         return ask(node, Trigger, services[args.command], Trigger.Request())
     finally:
         node.destroy_node()
@@ -96,14 +102,35 @@ def tell(node: Node, text: str) -> int:
     return 0 if answer.success else 1
 
 
-def ask(node: Node, kind: Any, service: str, request: Any, *, answer_s: float = ANSWER_S) -> int:
-    """Call a service that answers `success` and `message`; every wait is bounded."""
+def ask(
+    node: Node,
+    kind: Any,
+    service: str,
+    request: Any,
+    *,
+    answer_s: float = ANSWER_S,
+    again_s: float = math.inf,
+) -> int:
+    """Call a service that answers `success` and `message`; every wait is bounded.
+
+    Args:
+        node: Who asks.
+        kind: Type of the service.
+        service: Its name.
+        request: What is asked.
+        answer_s: How long to wait for an answer.
+        again_s: Ask again after that long without one.
+    """
     client = node.create_client(kind, service)
     if not client.wait_for_service(timeout_sec=ANSWER_S):
         print(f"Nobody answers {service} after {ANSWER_S:g} s: no graph runs in this domain.")
         return 1
+    deadline = time.monotonic() + answer_s
     future = client.call_async(request)
-    rclpy.spin_until_future_complete(node, future, timeout_sec=answer_s)
+    while not future.done() and (left_s := deadline - time.monotonic()) > 0:
+        rclpy.spin_until_future_complete(node, future, timeout_sec=min(again_s, left_s))
+        if not future.done() and time.monotonic() < deadline:
+            future = client.call_async(request)
     if not future.done():
         print(f"{service} did not answer within {answer_s:g} s.")
         return 1
