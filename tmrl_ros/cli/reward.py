@@ -1,4 +1,4 @@
-"""`tmrl reward`: train a reward model, evaluate it, judge recorded sessions again with it."""
+"""`tmrl reward`: train, calibrate and evaluate a reward model, judge sessions again with it."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tmrl_ros.core.compute import prepare_torch
 from tmrl_ros.core.config import Config
 from tmrl_ros.core.errors import ConfigurationError, OperatorError
 from tmrl_ros.core.load import load_config
+
+if TYPE_CHECKING:
+    from tmrl_ros.rewards.learned.bundle import RewardSpec
 
 # Training allocates the same large tensors again and again; glibc would hand them back to the
 # kernel after each step, and getting them again costs more than the arithmetic.
@@ -44,6 +47,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         _threads(config)
         if args.command == "train":
             return _train(args, config, sessions)
+        if args.command == "calibrate":
+            return _calibrate(args, config, sessions)
         if args.command == "eval":
             return _evaluate(args, config, sessions)
         return _relabel(args, config, sessions)
@@ -67,6 +72,12 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument(
         "--progress-only", action="store_true", help="no success, no preference: a baseline"
     )
+    text = "measure anew when success counts, on episodes that the bundle was not trained on"
+    calibrate = commands.add_parser("calibrate", help=text, description=text)
+    calibrate.add_argument("--simulate", action="store_true", help="add simulated episodes")
+    calibrate.add_argument("--videos", type=_count, default=200, help="simulated")
+    calibrate.add_argument("--seed", type=int, default=0, help="that it was trained with")
+    calibrate.add_argument("--bundle", type=Path, help="the task's by default")
     text = "figures and plots of a reward bundle on episodes it was not trained on"
     evaluate = commands.add_parser("eval", help=text, description=text)
     evaluate.add_argument("--simulate", action="store_true", help="add simulated episodes")
@@ -81,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     relabel = commands.add_parser("relabel", help=text, description=text)
     relabel.add_argument("--bundle", type=Path, help="the task's by default")
     relabel.add_argument("--undo", action="store_true", help="let the recorded rewards count again")
-    for command in (train, evaluate, relabel):
+    for command in (train, calibrate, evaluate, relabel):
         command.add_argument("words", nargs="*", metavar="word", help=WORDS_HELP)
     return parser
 
@@ -106,14 +117,34 @@ def _train(args: argparse.Namespace, config: Config, sessions: Sequence[Path]) -
         settings,
     )
     spec = train_bundle(order)
+    print(_rule_of(spec))
+    print(f"Reward bundle: {out} ({spec.training.wall_s:.0f} s)")
+    return 0
+
+
+def _calibrate(args: argparse.Namespace, config: Config, sessions: Sequence[Path]) -> int:
+    from tmrl_ros.rewards.learned import pipeline
+
+    if not sessions and not args.simulate:
+        raise ConfigurationError("Nothing to calibrate on: name sessions, or add --simulate.")
+    groups = [group for session in sessions for group in pipeline.recorded(config, session)]
+    if args.simulate:
+        seed = pipeline.SEEDS_PER_RUN * args.seed + 1  # where training has its held-out episodes
+        groups += pipeline.simulated(config, args.videos, seed)
+    bundle = args.bundle or config.reward_bundle
+    print(_rule_of(pipeline.calibrate_bundle(bundle, groups, args.seed)))
+    print(f"Reward bundle: {bundle}")
+    return 0
+
+
+def _rule_of(spec: RewardSpec) -> str:
+    """When success counts, as a sentence."""
     rule = spec.calibration
-    print(
+    return (
         f"Success is {rule.k} of {rule.n} frames at {rule.threshold:.3f} or more. On "
         f"{rule.episodes} held-out episodes it finds {rule.found} of {rule.successes} successes, "
         f"with {rule.false_positives} false ones."
     )
-    print(f"Reward bundle: {out} ({spec.training.wall_s:.0f} s)")
-    return 0
 
 
 def _evaluate(args: argparse.Namespace, config: Config, sessions: Sequence[Path]) -> int:

@@ -1,6 +1,7 @@
 """`tmrl reward`, from the words on the command line to files."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from tmrl_ros.rewards.learned.judge import load_reward_bundle
     [
         (["train", "task=lift"], "name sessions, or add --simulate"),
         (["eval", "task=lift"], "name sessions, or add --simulate"),
+        (["calibrate", "task=lift"], "name sessions, or add --simulate"),
         (["relabel", "task=lift"], "Name its folder"),
         (["train", "nowhere", "task=lift"], "nowhere holds no bags"),
         (["eval", "--simulate", "task=nothing"], "task=nothing"),
@@ -57,6 +59,20 @@ def test_a_trained_bundle_says_where_it_comes_from_and_can_judge(trained):
     reward.begin_episode("lift the red cube")
     judgement = reward.observe([np.zeros((96, 96, 3), np.uint8)] * 2)
     assert 0 <= judgement.progress <= 1
+
+
+def test_calibrated_anew_it_keeps_its_weights(trained, tmp_path, capsys):
+    bundle = shutil.copytree(trained / "bundle", tmp_path / "bundle")
+    before = load_reward_bundle(bundle).spec
+    words = ["calibrate", "task=lift", "--simulate", "--videos", "12", "--seed", "3"]
+
+    assert main([*words, "--bundle", str(bundle)]) == 0
+
+    after = load_reward_bundle(bundle).spec
+    assert after.calibration.episodes > before.calibration.episodes
+    assert after.training.calibration_videos == 12
+    assert after.weights_sha256 == before.weights_sha256 and after.digest() != before.digest()
+    assert f"{after.calibration.threshold:.3f}" in capsys.readouterr().out
 
 
 def test_an_evaluation_leaves_figures_and_pictures(trained):

@@ -15,9 +15,10 @@ from tmrl_ros.rewards.model import Calibration
 CANDIDATES = ((1, 1), (2, 2), (2, 3), (3, 3))
 ENOUGH = 0.98
 """Share of what a rule can find that it must find for its threshold to be raised further."""
-COST = 2.0
-"""A rate of false positives weighs so many times a rate of misses. A threshold without any, set by
-one odd episode, may lie where the model's probabilities saturate, and misses many successes."""
+COST = 4.0
+"""A rate of false positives weighs so many times a rate of misses: a miss is mostly found one
+decision later, a false success ends the episode and is learned from. A threshold without any, set
+by one odd episode, may lie where the model's probabilities saturate, and misses many successes."""
 
 
 @dataclass(frozen=True)

@@ -132,6 +132,25 @@ def train_bundle(order: Order) -> RewardSpec:
     return save_bundle(order.out, spec, network)
 
 
+def calibrate_bundle(folder: Path, held_out: Groups, seed: int) -> RewardSpec:
+    """Measure anew when success counts; the weights stay as they are.
+
+    Args:
+        folder: The bundle, which is changed.
+        held_out: Episodes that it was not trained on.
+        seed: Of everything random.
+
+    Raises:
+        OperatorError: There are no episodes, or none of one kind.
+    """
+    _check([episode for group in held_out for episode in group], "to calibrate on")
+    spec, network = load_bundle(folder)
+    training = spec.training.model_copy(update={"calibration_videos": len(held_out)})
+    found = _calibration(network, held_out, seed)
+    spec = spec.model_copy(update={"calibration": found, "training": training})
+    return save_bundle(folder, spec, network)
+
+
 def gather(config: Config, sources: Sources, seed: int) -> tuple[Groups, Groups]:
     """Episodes to train on, and held-out ones to calibrate on."""
     learn: Groups = []
