@@ -88,7 +88,8 @@ def test_killed_at_random_moments_it_loses_nothing(tmp_path, one_thread):
         core = LearnerCore(METHOD, SIZES, 0, folder)
         core.restore(records)
         reached.append(core.progress.episodes)
-        assert core.replay.size + sum(len(e.transitions) for e in core.intake.queue) == EPISODES * ROWS
+        waiting = sum(len(episode.transitions) for episode in core.intake.queue)
+        assert core.replay.size + waiting == EPISODES * ROWS
     assert reached == sorted(reached), "a checkpoint went back"
     assert len(set(reached)) > 3, "the kills hit different moments"
 
