@@ -11,6 +11,7 @@ from setuptools import find_packages, setup
 
 PACKAGE = "tmrl_ros"
 NODES = (
+    "camera",
     "console",
     "episode_manager",
     "franka",

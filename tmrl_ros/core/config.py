@@ -8,10 +8,13 @@ whole and reads only its own section.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field, model_validator
 
+from tmrl_ros.core.camera_config import CameraConfig as CameraConfig
+from tmrl_ros.core.camera_config import CamerasConfig as CamerasConfig
+from tmrl_ros.core.camera_config import Quaternion as Quaternion
 from tmrl_ros.core.comparison import ComparisonConfig
 from tmrl_ros.core.franka_config import FrankaConfig
 from tmrl_ros.core.method_config import MethodConfig as MethodConfig
@@ -22,7 +25,6 @@ from tmrl_ros.core.safety_config import Vector3 as Vector3
 from tmrl_ros.core.section import Section
 from tmrl_ros.core.teleop_config import TeleopConfig as TeleopConfig
 
-Quaternion = Annotated[list[float], Field(min_length=4, max_length=4)]
 InferenceBackend = Literal["auto", "torch", "onnxruntime"]
 
 
@@ -177,34 +179,6 @@ class RewardConfig(Section):
         return self
 
 
-class CameraConfig(Section):
-    """One camera: where it hangs and how its images are made."""
-
-    name: Name
-    width: int = Field(424, ge=16, le=1920)
-    height: int = Field(240, ge=16, le=1080)
-    mount: Literal["base", "ee"] = Field(description="frame the extrinsics refer to")
-    position_m: Vector3
-    quaternion_xyzw: Quaternion = Field(description="optical frame (z forward, x right) in mount")
-    max_age_s: float = Field(0.2, gt=0, description="older frames make no observation")
-    timeout_s: float = Field(3.0, gt=0, description="wall time without a frame when one is due")
-
-
-class CamerasConfig(Section):
-    """All cameras and what perception makes of them."""
-
-    cameras: list[CameraConfig] = Field(min_length=1)
-    workspace_min_m: Vector3
-    workspace_max_m: Vector3
-    points: int = Field(1024, ge=16, le=65536)
-    voxel_m: float = Field(0.004, gt=0, le=0.1)
-    image_width: int = Field(96, ge=16, le=512)
-    image_height: int = Field(96, ge=16, le=512)
-    realtime_rate_hz: float = Field(
-        15.0, gt=0, le=90, description="frames per second, realtime only"
-    )
-
-
 class RecorderConfig(Section):
     """What goes into the bags."""
 
@@ -310,7 +284,19 @@ class Config(Section):
             raise ValueError(f"reward.cameras {strangers} are not among the cameras {cameras}")
         if self.reward.backend == "simulator" and self.robot.kind != "sim":
             raise ValueError("reward.backend=simulator is for robot.kind=sim")
+        if (self.camera_driver == "simulated") != (self.robot.kind == "sim"):
+            raise ValueError(
+                f"cameras.driver={self.camera_driver} does not go with robot.kind="
+                f"{self.robot.kind}: the simulated arm has its own cameras and clock"
+            )
         return self
+
+    @property
+    def camera_driver(self) -> str:
+        """Who takes the pictures: `simulated`, `realsense`, `realsense_topics` or `bag`."""
+        if self.cameras.driver != "auto":
+            return self.cameras.driver
+        return "simulated" if self.robot.kind == "sim" else "realsense_topics"
 
     @property
     def reward_bundle(self) -> Path:

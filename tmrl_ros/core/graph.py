@@ -25,6 +25,7 @@ class NodeSpec:
         stop_last: Stopped after the others, so that it still sees the last hold: what drives the
             arm and what records it.
         optional: The run goes on without it when it cannot be kept alive.
+        program: What it runs where several processes run the same; its name otherwise.
     """
 
     name: str
@@ -33,26 +34,30 @@ class NodeSpec:
     required: bool = False
     stop_last: bool = False
     optional: bool = False
+    program: str = ""
 
     @property
     def module(self) -> str:
         """Module that `python -m` starts."""
-        return f"{PACKAGE}.nodes.{self.name}"
+        return f"{PACKAGE}.nodes.{self.executable}"
 
     @property
     def executable(self) -> str:
         """Console script that `ros2 run tmrl_ros` and launch_ros start."""
-        return self.name
+        return self.program or self.name
 
     def arguments(self, *, namespace: str = "", log_level: str = "info") -> list[str]:
         """Command-line arguments of the process, for launchers without launch_ros.
 
-        The name is not remapped: a process may hold more than one node. Log files of rclpy are off,
-        because the launcher already writes what the process prints into the session's folder.
+        The name is not remapped where it need not be: a process may hold more than one node. Log
+        files of rclpy are off, because the launcher already writes what the process prints into the
+        session's folder.
         """
         found = ["--ros-args", "--disable-external-lib-logs", "--log-level", log_level]
         for key, value in self.parameters.items():
             found += ["-p", f"{key}:={value}"]
+        if self.program:
+            found += ["-r", f"__node:={self.name}"]
         if namespace:
             found += ["-r", f"__ns:=/{namespace.strip('/')}"]
         return found
@@ -73,6 +78,7 @@ def nodes_for(config: Config, config_file: Path, kind: Kind = "finetune") -> lis
     nodes = [
         NodeSpec("safety_supervisor", file),
         NodeSpec(config.robot.driver, file, stop_last=True),
+        *_cameras(config, file),
         NodeSpec("perception", file),
         NodeSpec("reward", file),
         NodeSpec("policy_server", file),
@@ -91,3 +97,13 @@ def nodes_for(config: Config, config_file: Path, kind: Kind = "finetune") -> lis
     if kind != "up":
         nodes.append(NodeSpec("session", {**file, "kind": kind}, restart=False, required=True))
     return nodes
+
+
+def _cameras(config: Config, file: dict[str, str]) -> list[NodeSpec]:
+    """One process per camera, where the graph itself drives them."""
+    if config.camera_driver not in ("realsense", "bag"):
+        return []
+    return [
+        NodeSpec(f"camera_{camera.name}", {**file, "camera": camera.name}, program="camera")
+        for camera in config.cameras.cameras
+    ]

@@ -48,7 +48,7 @@ def graph_topics(config: Config) -> list[Topic]:
         Topic(topics.POLICY_PARAMETERS, "tmrl_msgs/msg/PolicyParameters", latched=True),
         Topic(topics.LEARNER_STATUS, "tmrl_msgs/msg/LearnerStatus"),
         Topic("robot_description", "std_msgs/msg/String", latched=True),
-        Topic("diagnostics", "diagnostic_msgs/msg/DiagnosticArray", numbered=False),
+        Topic(topics.DIAGNOSTICS, "diagnostic_msgs/msg/DiagnosticArray", numbered=False),
         Topic("/tf", "tf2_msgs/msg/TFMessage", numbered=False),
         Topic("/tf_static", "tf2_msgs/msg/TFMessage", latched=True, numbered=False),
         Topic("/clock", "rosgraph_msgs/msg/Clock"),

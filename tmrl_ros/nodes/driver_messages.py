@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import array
 
+import numpy as np
 from geometry_msgs.msg import Transform, TransformStamped, Vector3
 from sensor_msgs.msg import CameraInfo, JointState
 
 from tmrl_msgs.msg import GroundTruth as GroundTruthMsg
-from tmrl_ros.core.types import Pose, RobotSample
+from tmrl_ros.core.types import FloatArray, Pose, RobotSample
 from tmrl_ros.nodes.convert import header, quaternion_to_msg
 from tmrl_ros.robots.simulated_franka import FINGER_JOINTS, Picture
 from tmrl_ros.sim import GroundTruth
@@ -33,14 +34,21 @@ def transform_to_msg(parent: str, child: str, pose: Pose, stamp_ns: int) -> Tran
 
 def camera_info_to_msg(picture: Picture, frame_id: str) -> CameraInfo:
     """Pinhole intrinsics without distortion."""
-    k = picture.intrinsics
     height, width = picture.depth_mm.shape
+    size, undistorted = (width, height), np.zeros(5)
+    return intrinsics_to_msg(picture.intrinsics, undistorted, size, picture.stamp_ns, frame_id)
+
+
+def intrinsics_to_msg(
+    k: FloatArray, distortion: FloatArray, size: tuple[int, int], stamp_ns: int, frame_id: str
+) -> CameraInfo:
+    """Pinhole intrinsics K (3, 3) with Brown-Conrady distortion (5,); `size` is width, height."""
     return CameraInfo(
-        header=header(picture.stamp_ns, frame_id),
-        height=height,
-        width=width,
+        header=header(stamp_ns, frame_id),
+        height=size[1],
+        width=size[0],
         distortion_model="plumb_bob",
-        d=array.array("d", [0.0] * 5),
+        d=array.array("d", distortion),
         k=k.ravel(),
         r=[1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0],
         p=[k[0, 0], 0.0, k[0, 2], 0.0, 0.0, k[1, 1], k[1, 2], 0.0, 0.0, 0.0, 1.0, 0.0],

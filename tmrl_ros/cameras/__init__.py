@@ -1,0 +1,1 @@
+"""Real cameras: RealSense through librealsense, or pictures from a bag; no ROS."""
