@@ -23,7 +23,7 @@ from tmrl_ros.cameras.source import CameraFrame, CameraSource
 from tmrl_ros.core import topics
 from tmrl_ros.core.camera_config import CameraConfig
 from tmrl_ros.core.config import Config
-from tmrl_ros.core.errors import ConfigurationError, OperatorError
+from tmrl_ros.core.errors import ConfigurationError
 from tmrl_ros.core.types import Pose
 from tmrl_ros.nodes.common import IMAGES, LATCHED, RELIABLE, ConfiguredNode, run_node
 from tmrl_ros.nodes.convert import header, image_to_msg
@@ -56,7 +56,7 @@ class CameraNode(ConfiguredNode):
         about = ParameterDescriptor(description="name of the camera", read_only=True)
         name = str(self.declare_parameter("camera", "", about).value)
         self._camera = _named(self.config, name)
-        self._refused: OperatorError | None = None
+        self._failed: Exception | None = None
         self._frame_id = optical_frame(name)
         self._infos = self.create_publisher(CameraInfo, topics.camera_info(name), LATCHED)
         self._colors = self.create_publisher(Image, topics.color(name), IMAGES)
@@ -79,8 +79,8 @@ class CameraNode(ConfiguredNode):
     def _read(self) -> None:
         try:
             self._loop.run()
-        except OperatorError as error:
-            self._refused = error
+        except Exception as error:
+            self._failed = error
 
     def _on_frame(self, frame: CameraFrame) -> None:
         stamp_ns, frame_id = frame.stamp_ns, self._frame_id
@@ -94,13 +94,15 @@ class CameraNode(ConfiguredNode):
         self._depths.publish(image_to_msg(frame.depth_mm, "16UC1", stamp_ns, frame_id))
 
     def _on_change(self, came: bool, text: str) -> None:
-        log = self.get_logger()
-        (log.info if came else log.warning)(text)
+        if came:
+            self.get_logger().info(text)
+        else:
+            self.get_logger().warning(text)
 
     def _report(self) -> None:
-        """Say how it is doing; end with what was refused in the other thread."""
-        if self._refused is not None:
-            raise self._refused
+        """Say how it is doing; end with what ended the other thread."""
+        if self._failed is not None:
+            raise self._failed
         now = now_ns()
         report = self._loop.health.report(now)
         self._reports.publish(diagnostics_to_msg(f"camera {self._camera.name}", report, now))
