@@ -1,0 +1,1 @@
+"""Where cameras hang: ChArUco boards, the hand-eye problem, and pictures that show the result."""
