@@ -57,8 +57,8 @@ class Studio:
         )  # fmt: skip
         seen[far.reshape(self._size) < 0] = TABLE_GREY
         seen = cv2.GaussianBlur(0.15 * 255 + 0.7 * seen, (0, 0), BLUR_PX)
-        seen = seen[..., None] + rng.normal(0.0, NOISE, (*seen.shape, 3))
-        return np.clip(np.rint(seen), 0, 255).astype(np.uint8)
+        seen += np.float32(NOISE) * rng.standard_normal(seen.shape, np.float32)
+        return cv2.merge([np.clip(np.rint(seen), 0, 255).astype(np.uint8)] * 3)
 
 
 @dataclass

@@ -18,7 +18,7 @@ MILLIMETRES = 1000.0
 
 @dataclass(frozen=True)
 class Corners:
-    """Inner corners found in a picture: numbers (n,) and pixels (n, 2); a pixel's centre is (0, 0)."""
+    """Inner corners in a picture: numbers (n,), pixels (n, 2); the first pixel is at 0."""
 
     ids: NDArray[np.int64]
     pixels: FloatArray

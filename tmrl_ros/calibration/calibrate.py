@@ -100,8 +100,8 @@ def check_views(views: list[View], taken: int) -> None:
     widest = float(np.degrees(angles.max()))
     if widest < LEAST_TURN_DEG:
         raise CalibrationError(
-            f"The tool turned by at most {widest:.0f} degrees between views, {LEAST_TURN_DEG:g} are "
-            "needed: tilt it to different sides, by 20 degrees or more."
+            f"The tool turned by at most {widest:.0f} degrees between views, {LEAST_TURN_DEG:g} "
+            "are needed: tilt it to different sides, by 20 degrees or more."
         )
     # Chords: half a turn about one axis must not count as a turn about others.
     chords = turns * np.sinc(angles / (2.0 * np.pi))[:, None]

@@ -24,7 +24,8 @@ class Lens:
 def project(points: FloatArray, lens: Lens) -> FloatArray:
     """Pixels (n, 2) of points (n, 3) in the optical frame.
 
-    Brown (1966), as OpenCV's `projectPoints` computes it; points behind the camera come out far away.
+    Brown (1966), as OpenCV's `projectPoints` computes it; points behind the camera come out
+    far away.
     """
     depth = np.where(points[:, 2] > 1e-6, points[:, 2], 1e-6)
     x, y = points[:, 0] / depth, points[:, 1] / depth

@@ -36,7 +36,7 @@ WORST_PX, WORST_RATIO = 1.5, 4.0
 
 @dataclass(frozen=True)
 class View:
-    """One view: its name, G (4, 4), the corners that were found, and the board's own points (n, 3)."""
+    """One view: its name, G (4, 4), the corners found and the same on the board (n, 3)."""
 
     name: str
     chain: FloatArray

@@ -58,7 +58,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line; overrides may stand before, between and after options."""
     parser = _parser()
     words = list(sys.argv[1:] if argv is None else argv)
-    if words and words[0] in (*WITH_TORCH, "bag"):  # they parse by themselves
+    if words and words[0] in (*WITH_TORCH, "bag", "calibrate"):  # they parse by themselves
         return argparse.Namespace(command=words[0], arguments=words[1:])
     args, rest = parser.parse_known_args(words)
     unknown = [word for word in rest if word.startswith("-") or not hasattr(args, "overrides")]
@@ -140,6 +140,8 @@ def _parser() -> argparse.ArgumentParser:
     earlier = "make the table of these faults.json, and rehearse nothing"
     faults.add_argument("--earlier", nargs="+", default=[], metavar="FILE", help=earlier)
     faults.add_argument("--write-docs", action="store_true", help="the table of docs/safety.md")
+    text = "find where a camera hangs: `board` to print, `list` what is plugged in, or its name"
+    commands.add_parser("calibrate", help=text, add_help=False)
     text = "look at recorded sessions, export, import and repair them"
     commands.add_parser("bag", help=text, add_help=False)
     text = "print the resolved configuration"
@@ -219,6 +221,10 @@ def _dispatch(args: argparse.Namespace) -> int:
         from tmrl_ros.cli.doctor import doctor
 
         return doctor(args.overrides, as_json=args.json, graph=not args.no_graph)
+    if args.command == "calibrate":
+        from tmrl_ros.cli.calibrate import calibrate
+
+        return calibrate(args.arguments)
     if args.command == "bag":
         from tmrl_ros.cli.bag import bag
 

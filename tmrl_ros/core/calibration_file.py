@@ -1,4 +1,4 @@
-"""A calibration as `tmrl calibrate` writes it: where a camera hangs, how well that is known, when."""
+"""A calibration as `tmrl calibrate` writes it: where a camera hangs, how well known, since when."""
 
 from __future__ import annotations
 
