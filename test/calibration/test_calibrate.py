@@ -64,7 +64,7 @@ def test_the_reported_error_covers_the_true_one_of_a_worse_arm(taken, mount):
     """The standard error is honest: three of them are hardly ever exceeded."""
     (truth, pictures), rng = taken, np.random.default_rng(7)
     pictures = [
-        Picture(p.name, p.image, shaken(p.base_from_ee, rng, mm=0.5, deg=0.1)) for p in pictures
+        Picture(p.name, p.image, shaken(p.base_from_ee, rng, mm=0.3, deg=0.05)) for p in pictures
     ]
     calibration, found = calibrate(about(mount, pictures), pictures)
     mm, deg = off(found.camera, truth.camera)

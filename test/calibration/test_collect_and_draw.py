@@ -70,7 +70,7 @@ def test_one_view_is_taken_of_every_pose_in_which_the_arm_stood_still(taken):
     collector = Collector(Board(BOARD))
     collector.add_lens(LENS)
     heard, waiting = [], []
-    for item in guided(taken[1][:4]):
+    for item in guided(taken[1][:4], hold_s=2.4):
         if isinstance(item, RobotSample):
             collector.add_state(item)
             while waiting and waiting[0][0] + SECOND // 2 < item.stamp_ns:
@@ -164,7 +164,7 @@ def test_the_overlay_puts_crosses_into_circles_and_the_table_where_it_is(taken):
     for x, y in found.pixels:
         patch = drawn[round(y) - 2 : round(y) + 3, round(x) - 2 : round(x) + 3].reshape(-1, 3)
         assert (np.abs(patch.astype(int) - PREDICTED).sum(axis=1) < 120).any()
-    assert (drawn == FOUND).all(axis=2).sum() > 20 * len(found.pixels)
+    assert (drawn == FOUND).all(axis=2).sum() > 5 * len(found.pixels)
     wrong = calibration.model_copy(
         update={"position_m": [v + 0.01 for v in calibration.position_m]}
     )

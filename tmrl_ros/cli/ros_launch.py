@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shlex
+from pathlib import Path
 from typing import Any
 
 from launch import LaunchContext, LaunchDescription
@@ -26,7 +27,9 @@ from launch_ros.parameter_descriptions import ParameterValue
 
 from tmrl_ros.cli.checks import check_start
 from tmrl_ros.cli.session_folder import check_disk, session_for
+from tmrl_ros.cli.workcell import workcell_urdf
 from tmrl_ros.core import parent
+from tmrl_ros.core.config import Config
 from tmrl_ros.core.environment import node_environment
 from tmrl_ros.core.graph import PACKAGE, Kind, NodeSpec, nodes_for
 from tmrl_ros.core.load import DEFAULTS, config_folder
@@ -92,7 +95,7 @@ def _graph(context: LaunchContext, kind: Kind) -> list[Any]:
         SetEnvironmentVariable(name, value) for name, value in environment.items()
     ]
     # First, because a missing RViz is an error that must come before anything has started.
-    actions += _viewer(values, session.config.robot.base_frame)
+    actions += _viewer(values, session.config, session.config_file)
     for spec in nodes:
         node = _node(spec, values)
         actions.append(node)
@@ -132,7 +135,7 @@ def _fail(_: LaunchContext, name: str, code: int) -> None:
     raise RuntimeError(f"{name} ended with exit code {code}; the last lines above say why.")
 
 
-def _viewer(values: dict[str, str], base_frame: str) -> list[Any]:
+def _viewer(values: dict[str, str], config: Config, config_file: Path) -> list[Any]:
     """RViz with the arm's model, which the graph itself does not need.
 
     The model has frames of its own (`model/...`), because the driver publishes the tool's frame too
@@ -142,7 +145,7 @@ def _viewer(values: dict[str, str], base_frame: str) -> list[Any]:
     wanted = {"namespace": values["namespace"], "condition": IfCondition(values["rviz"])}
     model: list[dict[str, Any]] = []
     if values["rviz"] == "true":
-        urdf = (folder.parent / "urdf" / "workcell.urdf").read_text()
+        urdf = workcell_urdf(config, config_file)
         description = ParameterValue(urdf, value_type=str)
         model = [{"robot_description": description, "frame_prefix": "model/"}]
     return [
@@ -156,7 +159,7 @@ def _viewer(values: dict[str, str], base_frame: str) -> list[Any]:
         Node(
             package="tf2_ros",
             executable="static_transform_publisher",
-            arguments=["--frame-id", base_frame, "--child-frame-id", "model/world"],
+            arguments=["--frame-id", config.robot.base_frame, "--child-frame-id", "model/world"],
             output="log",
             **wanted,
         ),
