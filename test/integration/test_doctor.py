@@ -32,6 +32,15 @@ def test_the_simulated_cell_passes(tmp_path: Path) -> None:
     assert not (tmp_path / "sessions").exists(), "it leaves no session behind"
 
 
+def test_remembered_pictures_tell_that_cameras_are_not_swapped(tmp_path: Path) -> None:
+    words = ("session.domain_id=88", "session.console=false")
+    code, found = run_doctor(tmp_path, "--remember", *words)
+    assert code == 0
+    assert found["reference pictures"]["text"].startswith("exterior, wrist kept in")
+    assert found["cameras swapped"]["level"] == "good"
+    assert (tmp_path / "calibration" / "pictures" / "wrist.png").is_file()
+
+
 def test_a_missing_bundle_is_bad_and_named(tmp_path: Path) -> None:
     code, found = run_doctor(tmp_path, "--no-graph", "task.bundle=nowhere")
     assert code == 1

@@ -27,6 +27,7 @@ from tmrl_ros.core.config import Config
 from tmrl_ros.core.environment import node_environment
 from tmrl_ros.core.graph import NodeSpec, nodes_for
 from tmrl_ros.core.load import config_hash, write_config
+from tmrl_ros.doctor.cameras import calibrations
 from tmrl_ros.doctor.finding import Finding, Level, bad, good, skipped
 from tmrl_ros.doctor.machine import machine
 from tmrl_ros.doctor.storage import storage
@@ -42,13 +43,20 @@ STYLES = {
 HARDWARE_STOP = "Before anything else: press the hardware stop button once and see that it works."
 
 
-def doctor(overrides: Sequence[str], *, as_json: bool = False, graph: bool = True) -> int:
+def doctor(
+    overrides: Sequence[str],
+    *,
+    as_json: bool = False,
+    graph: bool = True,
+    remember: bool = False,
+) -> int:
     """Run all checks; returns 1 if one is bad.
 
     Args:
         overrides: As for `tmrl finetune`.
         as_json: Print one JSON list instead of lines.
         graph: Start the graph, latched, if none runs, and look at it.
+        remember: Keep a picture of every camera, with which later ones are compared.
 
     Raises:
         ConfigurationError: The configuration itself is wrong.
@@ -57,7 +65,7 @@ def doctor(overrides: Sequence[str], *, as_json: bool = False, graph: bool = Tru
     if not as_json:
         console.print(HARDWARE_STOP)
     found: list[Finding] = []
-    for finding in checks(overrides, graph=graph):
+    for finding in checks(overrides, graph=graph, remember=remember):
         found.append(finding)
         if not as_json:
             console.print(line(finding))
@@ -69,7 +77,7 @@ def doctor(overrides: Sequence[str], *, as_json: bool = False, graph: bool = Tru
     return 1 if worst else 0
 
 
-def checks(overrides: Sequence[str], *, graph: bool) -> Iterable[Finding]:
+def checks(overrides: Sequence[str], *, graph: bool, remember: bool = False) -> Iterable[Finding]:
     """Findings, as they come."""
     running = newest_session(running=True)
     config = graph_config(overrides, str(running) if running else None)
@@ -78,20 +86,23 @@ def checks(overrides: Sequence[str], *, graph: bool) -> Iterable[Finding]:
     yield good("configuration", f"{name} (hash {config_hash(config)[:12]})")
     yield from machine(config, len(nodes))
     yield from storage(config, SESSIONS)
+    yield from calibrations(config)
+    options = ["--remember"] if remember else []
     with tempfile.TemporaryDirectory(prefix="tmrl-doctor-") as name:
         folder = Path(name)
         session = config.session.model_copy(update={"dir": folder})
         write_config(config.model_copy(update={"session": session}), folder / CONFIG_FILE)
         yield from _asked("models", "tmrl_ros.doctor.models", folder, config)
         if running:
-            yield from _look(folder, config, nodes_for(config, running / CONFIG_FILE, "up"))
+            there = nodes_for(config, running / CONFIG_FILE, "up")
+            yield from _look(folder, config, there, options)
         elif graph:
-            yield from _started(folder, config)
+            yield from _started(folder, config, options)
         else:
             yield skipped("graph", "not started (--no-graph)")
 
 
-def _started(folder: Path, config: Config) -> Iterable[Finding]:
+def _started(folder: Path, config: Config, options: Sequence[str]) -> Iterable[Finding]:
     """Start the graph, latched, and look at it."""
     nodes = nodes_for(config, folder / CONFIG_FILE, "up")
     domain = _domain([node.name for node in nodes], config)
@@ -101,7 +112,7 @@ def _started(folder: Path, config: Config) -> Iterable[Finding]:
     commands = [command(node) for node in nodes]
     with Processes(commands, node_environment(config), folder / LOGS, say=_quiet) as processes:
         processes.start()
-        yield from _look(folder, config, nodes)
+        yield from _look(folder, config, nodes, options)
         processes.stop()
 
 
@@ -120,9 +131,11 @@ def _domain(names: Sequence[str], config: Config) -> Finding:
     return good(check, f"{domain} is free")
 
 
-def _look(folder: Path, config: Config, nodes: Sequence[NodeSpec]) -> Iterable[Finding]:
+def _look(
+    folder: Path, config: Config, nodes: Sequence[NodeSpec], options: Sequence[str]
+) -> Iterable[Finding]:
     names = [node.name for node in nodes if not node.optional]
-    words = [*names, "--seconds", str(LOOK_S)]
+    words = [*names, "--seconds", str(LOOK_S), *options]
     return _asked("graph", "tmrl_ros.nodes.doctor", folder, config, words)
 
 

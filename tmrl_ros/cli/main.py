@@ -25,6 +25,7 @@ EVALUATE_HELP = (
 )
 OUTCOMES = ("success", "failure", "timeout")
 LABEL_HELP = "how it ended; trim: cut its end off"
+REMEMBER_HELP = "keep a picture of every camera, with which later ones are compared"
 BECAME_HELP = "trim: how it ended where it is cut; as it had ended by default"
 STEPS = ("errors", "hardware", "controllers", "gripper")
 CALLS = {
@@ -128,6 +129,7 @@ def _parser() -> argparse.ArgumentParser:
     doctor = _with_overrides(commands.add_parser("doctor", help=text, description=text))
     doctor.add_argument("--json", action="store_true", help="print JSON")
     doctor.add_argument("--no-graph", action="store_true", help="start nothing; no live checks")
+    doctor.add_argument("--remember", action="store_true", help=REMEMBER_HELP)
     text = (
         "rehearse faults on the simulated arm: what it says, how soon it holds, whether it resets"
     )
@@ -220,7 +222,9 @@ def _dispatch(args: argparse.Namespace) -> int:
     if args.command == "doctor":
         from tmrl_ros.cli.doctor import doctor
 
-        return doctor(args.overrides, as_json=args.json, graph=not args.no_graph)
+        return doctor(
+            args.overrides, as_json=args.json, graph=not args.no_graph, remember=args.remember
+        )
     if args.command == "calibrate":
         from tmrl_ros.cli.calibrate import calibrate
 

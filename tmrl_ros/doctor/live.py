@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from tmrl_ros.core.config import Config
 from tmrl_ros.core.types import RobotMode, RobotSample
+from tmrl_ros.doctor import cameras
+from tmrl_ros.doctor.cameras import CameraReport
 from tmrl_ros.doctor.finding import Finding, bad, good, warning
 
 GATE = "safety_supervisor"
@@ -26,7 +28,8 @@ FLAT = 2.0
 class Picture:
     """What is kept of a camera's picture.
 
-    `stamp_ns` is the robot's clock; `mean` and `spread` are of all values, 0 to 255.
+    `stamp_ns` is the robot's clock; `mean` and `spread` are of all values, 0 to 255. `small` is
+    what is compared with the camera's reference picture.
     """
 
     stamp_ns: int
@@ -34,6 +37,7 @@ class Picture:
     height: int
     mean: float
     spread: float
+    small: NDArray[np.float32] | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass
@@ -48,6 +52,7 @@ class Seen:
         robot: The newest of them.
         frame: Its frame.
         pictures: By camera, in order of arrival.
+        reports: The newest diagnostics of each camera.
         safety: State, code and sentence of the software stop, and causes that are present.
         recorder: Its last word.
         mismatches: Connections whose quality of service does not fit, in words.
@@ -61,6 +66,7 @@ class Seen:
     robot: RobotSample | None = None
     frame: str = ""
     pictures: dict[str, list[Picture]] = field(default_factory=dict)
+    reports: dict[str, CameraReport] = field(default_factory=dict)
     safety: tuple[str, str, str, Sequence[str]] | None = None
     recorder: Mapping[str, object] | None = None
     mismatches: Sequence[str] = ()
@@ -69,13 +75,17 @@ class Seen:
 def picture_of(pixels: NDArray[np.uint8], stamp_ns: int) -> Picture:
     """Keep a few numbers of a picture (H, W, 3)."""
     height, width = pixels.shape[:2]
-    return Picture(stamp_ns, width, height, float(pixels.mean()), float(pixels.std()))
+    mean, spread = float(pixels.mean()), float(pixels.std())
+    return Picture(stamp_ns, width, height, mean, spread, cameras.small(pixels))
 
 
 def live(seen: Seen, config: Config) -> list[Finding]:
     """All checks of a running graph."""
     findings = [nodes(seen), movers(seen), *robot(seen, config), stop(seen)]
     findings += [camera(item.name, seen.pictures, config) for item in config.cameras.cameras]
+    findings += cameras.reports(seen.reports, config)
+    shown = {name: taken[-1].small for name, taken in seen.pictures.items() if taken}
+    findings += cameras.swapped({k: v for k, v in shown.items() if v is not None}, config)
     if config.recorder.enabled:
         findings.append(recorder(seen))
     return [*findings, qualities(seen)]

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 
 import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.node import Node
 from rclpy.qos import QoSCompatibility, qos_check_compatible
 from sensor_msgs.msg import Image
@@ -24,6 +25,7 @@ from tmrl_ros.core import topics
 from tmrl_ros.core.config import Config
 from tmrl_ros.core.load import read_config
 from tmrl_ros.data import decode
+from tmrl_ros.doctor.cameras import CameraReport, remember
 from tmrl_ros.doctor.finding import Finding
 from tmrl_ros.doctor.live import Picture, Seen, live, picture_of
 from tmrl_ros.nodes.common import IMAGES, LATCHED, RELIABLE
@@ -47,6 +49,8 @@ class Doctor(Node):  # type: ignore[misc]
         for camera in config.cameras.cameras:
             heard = partial(self._on_image, camera.name)
             self.create_subscription(Image, topics.color(camera.name), heard, IMAGES)
+        self.create_subscription(DiagnosticArray, topics.DIAGNOSTICS, self._on_report, RELIABLE)
+        self._newest: dict[str, Image] = {}
 
     @property
     def complete(self) -> bool:
@@ -58,7 +62,12 @@ class Doctor(Node):  # type: ignore[misc]
             and seen.safety is not None
             and (bool((seen.recorder or {}).get("ok")) or not self._config.recorder.enabled)
             and all(len(seen.pictures.get(item.name, [])) >= PICTURES for item in cameras)
+            and (not self._drives_cameras or all(item.name in seen.reports for item in cameras))
         )
+
+    @property
+    def _drives_cameras(self) -> bool:
+        return self._config.camera_driver in ("realsense", "bag")
 
     def ask_for_pictures(self) -> None:
         """Have a lockstep simulation take pictures of this instant."""
@@ -102,8 +111,22 @@ class Doctor(Node):  # type: ignore[misc]
     def _on_recorder(self, msg: String) -> None:
         self.seen.recorder = json.loads(msg.data)
 
+    def remember(self) -> list[Finding]:
+        """Keep the newest pictures as references."""
+        pictures = {name: decode.rgb_image(msg) for name, msg in self._newest.items()}
+        return list(remember(pictures, self._config))
+
+    def _on_report(self, msg: DiagnosticArray) -> None:
+        for status in msg.status:
+            name = status.name.removeprefix("camera ")
+            if name != status.name:
+                values = {item.key: item.value for item in status.values}
+                level = int.from_bytes(status.level, "big")
+                self.seen.reports[name] = CameraReport(level, status.message, values)
+
     def _on_image(self, camera: str, msg: Image) -> None:
         pictures: list[Picture] = self.seen.pictures.setdefault(camera, [])
+        self._newest[camera] = msg
         pictures.append(picture_of(decode.rgb_image(msg), decode.to_ns(msg.header.stamp)))
 
 
@@ -112,6 +135,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tmrl_ros.nodes.doctor")
     parser.add_argument("config", type=Path)
     parser.add_argument("expected", nargs="+")
+    parser.add_argument("--remember", action="store_true")
     parser.add_argument("--seconds", type=float, default=60.0)
     args = parser.parse_args()
     rclpy.init(args=[])
@@ -123,7 +147,8 @@ def main() -> int:
                 doctor.ask_for_pictures()
                 ask = time.monotonic() + 0.5
             rclpy.spin_once(doctor, timeout_sec=0.05)
-        print(json.dumps([asdict(item) for item in doctor.finish()]))
+        kept = doctor.remember() if args.remember else []
+        print(json.dumps([asdict(item) for item in [*kept, *doctor.finish()]]))
         return 0
     finally:
         doctor.destroy_node()
