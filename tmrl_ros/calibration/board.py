@@ -78,7 +78,7 @@ class Board:
         scale = pixels_per_square / self.config.square_m
         size = round(self.config.marker_m * scale)
         dictionary = self._board.getDictionary()
-        ids, outlines = self._board.getIds().ravel(), self._board.getObjPoints()
+        ids, outlines = np.ravel(self._board.getIds()), self._board.getObjPoints()
         for number, outline in zip(ids, outlines, strict=True):
             column, row = np.rint(np.asarray(outline)[0, :2] * scale).astype(int)
             marker = cv2.aruco.generateImageMarker(dictionary, int(number), size)

@@ -131,7 +131,8 @@ def refine(
         weights = 1.0 / np.maximum(1.0, np.abs(residual) / HUBER_PX)
         weighted = jacobian * weights[:, None]
         normal, gradient = weighted.T @ jacobian, weighted.T @ residual
-        step = np.linalg.solve(normal + damping * np.diag(np.diag(normal) + 1e-12), -gradient)
+        damped = normal + damping * np.diag(np.diag(normal) + 1e-12)
+        step: FloatArray = np.linalg.solve(damped, -gradient).astype(np.float64)
         tried = camera @ moved(step[:6]), board @ moved(step[6:])
         residual_tried = stack.residuals(*tried, lens)
         cost_tried = _cost(residual_tried)
@@ -201,7 +202,7 @@ class _Stack:
         poses = inverse(camera) @ self._chains @ board
         turned = np.einsum("nij,nj->ni", poses[self._of, :3, :3], self._points)
         predicted = project(turned + poses[self._of, :3, 3], lens)
-        return np.clip((predicted - self._pixels).ravel(), -1e4, 1e4)
+        return np.asarray(np.clip((predicted - self._pixels).ravel(), -1e4, 1e4))
 
     def jacobian(
         self, camera: FloatArray, board: FloatArray, lens: Lens, residual: FloatArray

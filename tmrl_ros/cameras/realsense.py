@@ -207,7 +207,7 @@ class RealSenseSource:
         """When it was taken: librealsense's own host time where it offers one, else ours."""
         if frame.get_frame_timestamp_domain() == self._rs.timestamp_domain.hardware_clock:
             return self._clock.host_ns(frame.get_timestamp(), arrived_ns)
-        return min(round(frame.get_timestamp() * MILLISECOND), arrived_ns)
+        return min(round(float(frame.get_timestamp()) * MILLISECOND), arrived_ns)
 
     def _info(self, device: Any, name: str) -> str:
         """One of the device's words about itself; empty if it has none or is going away."""
@@ -223,4 +223,4 @@ def millimetres(depth: NDArray[np.uint16], units_m: float) -> NDArray[np.uint16]
     if abs(units_m * MILLIMETRES - 1.0) < 1e-6:
         return np.array(depth, np.uint16)
     scaled = np.rint(depth * np.float32(units_m * MILLIMETRES))
-    return np.minimum(scaled, np.iinfo(np.uint16).max).astype(np.uint16)
+    return np.asarray(np.minimum(scaled, np.iinfo(np.uint16).max), np.uint16)

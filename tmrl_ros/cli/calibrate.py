@@ -52,7 +52,7 @@ def calibrate(words: Sequence[str]) -> int:
     parser.add_argument("--out", type=Path, help="file that is written")
     parser.add_argument("--session", help="whose graph; the newest that runs by default")
     parser.add_argument("overrides", nargs="*", default=[], metavar="section.key=value")
-    args = parser.parse_args(list(words))
+    args = parser.parse_intermixed_args(list(words))
     board = board_from(args.board, args.dictionary)
     if args.what == "board":
         return _print_board(board, args.out or FOLDER / "board.png")
