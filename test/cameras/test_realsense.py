@@ -5,7 +5,7 @@ import time
 
 import numpy as np
 import pytest
-from software_realsense import Bus, SoftwareCamera
+from software_realsense import Bus, SoftwareCamera, rs
 
 from tmrl_ros.cameras.health import Health, Level
 from tmrl_ros.cameras.loop import CameraLoop
@@ -238,6 +238,37 @@ def test_a_preset_that_the_camera_lacks_is_refused():
     source = RealSenseSource(configured(preset="High Accuracy"), Bus(SoftwareCamera()))
     with pytest.raises(CameraRefusedError, match="no presets: remove preset='High Accuracy'"):
         source.open()
+
+
+def test_a_recording_of_librealsense_is_played_again_and_again(tmp_path):
+    camera, path = SoftwareCamera(size=(64, 48)), tmp_path / "exterior.db3"
+    request = rs.config()
+    for stream, fmt in ((rs.stream.depth, rs.format.z16), (rs.stream.color, rs.format.rgb8)):
+        request.enable_stream(stream, 64, 48, fmt, 30)
+    request.enable_record_to_file(str(path))
+    pipeline = rs.pipeline()
+    pipeline.set_device(camera.device)
+    pipeline.start(request)
+    for index in range(12):
+        color = np.full((48, 64, 3), 10 * index, np.uint8)
+        camera.feed(color, np.full((48, 64), 500 + index), 1e6 + 33.4 * index)
+        assert pipeline.try_wait_for_frames(5000)[0]
+    pipeline.stop()
+    source = RealSenseSource(configured(width=64, height=48), recording=path)
+    assert source.open().serial == "1001"
+    frames = [source.read(PATIENCE_S) for _ in range(20)]
+    source.close()
+    stamps = [frame.stamp_ns for frame in frames]
+    assert stamps == sorted(set(stamps)) and stamps[0] > 10**18
+    assert frames[-1].numbers[0] < len(frames), "it began again"
+    for frame in frames:
+        assert np.median(frame.depth_mm) - 500 == pytest.approx(frame.color[0, 0, 0] / 10)
+
+
+def test_a_file_that_is_no_recording_is_refused(tmp_path):
+    (tmp_path / "old.bag").write_bytes(b"#ROSBAG V2.0")
+    with pytest.raises(CameraRefusedError, match="is no recording of librealsense"):
+        RealSenseSource(configured(), recording=tmp_path / "old.bag").open()
 
 
 def test_depth_in_other_units_becomes_millimetres():

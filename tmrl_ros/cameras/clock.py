@@ -13,7 +13,8 @@ from collections import deque
 WINDOW_S = 10.0
 BIN_S = 0.5
 JUMP_S = 2.0
-"""A camera time this far from what the offset expects means that its clock was set or restarted."""
+"""A camera time this far from what the offset expects, or before the last one, means that its clock
+was set or restarted."""
 MILLISECOND = 1_000_000
 SECOND = 1_000_000_000
 
@@ -24,7 +25,7 @@ class ClockMap:
     def __init__(self, window_s: float = WINDOW_S) -> None:
         self._window_ns = round(window_s * SECOND)
         self._bins: deque[tuple[int, int]] = deque()
-        self._last_ns = 0
+        self._last_ns = self._camera_ns = 0
 
     def host_ns(self, camera_ms: float, arrived_ns: int) -> int:
         """When a picture was taken, host clock, never before the picture before it.
@@ -35,9 +36,10 @@ class ClockMap:
         """
         camera_ns = round(camera_ms * MILLISECOND)
         offset_ns = arrived_ns - camera_ns
-        if self._bins and abs(offset_ns - self._offset_ns) > JUMP_S * SECOND:
+        jumped = self._bins and abs(offset_ns - self._offset_ns) > JUMP_S * SECOND
+        if jumped or camera_ns < self._camera_ns:
             self._bins.clear()
-            self._last_ns = 0
+        self._camera_ns = camera_ns
         self._add(arrived_ns, offset_ns)
         stamp_ns = min(camera_ns + self._offset_ns, arrived_ns)
         self._last_ns = max(stamp_ns, self._last_ns + 1)

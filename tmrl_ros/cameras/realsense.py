@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -37,15 +39,21 @@ class RealSenseSource:
     Args:
         config: Which one, and what it is to deliver.
         devices: Lists what is plugged in; tests give librealsense's software devices.
+        recording: A `.db3` that librealsense recorded, played again and again instead of a camera.
 
     Raises:
         OperatorError: librealsense is not installed.
     """
 
-    def __init__(self, config: CameraConfig, devices: Devices | None = None) -> None:
+    def __init__(
+        self,
+        config: CameraConfig,
+        devices: Devices | None = None,
+        recording: Path | None = None,
+    ) -> None:
         self._rs = librealsense()
-        self._config = config
-        self._devices = devices or plugged_in()
+        self._config, self._recording = config, recording
+        self._devices = devices or (list if recording else plugged_in())
         self._align = self._rs.align(self._rs.stream.color)
         self._clock = ClockMap()
         self._pipeline: Any = None
@@ -55,6 +63,8 @@ class RealSenseSource:
     def open(self) -> CameraAbout:
         """Find the camera, set it up and start it."""
         rs, wanted = self._rs, self._config
+        if self._recording is not None:
+            return self._play(self._recording)
         device = self._find()
         about = self._about(device)
         self._check_profiles(device, about)
@@ -72,15 +82,38 @@ class RealSenseSource:
                 f"Camera {wanted.name!r} ({about.model} {about.serial}) does not start: {error}; "
                 "does another program have it?"
             ) from None
-        self._pipeline, self._serial = pipeline, about.serial
-        self._clock, self._number = ClockMap(), -1
+        self._started(pipeline, about)
         return about
 
+    def _play(self, path: Path) -> CameraAbout:
+        """Play a recording from its start."""
+        request, pipeline = self._rs.config(), self._rs.pipeline()
+        try:
+            self._rs.config.enable_device_from_file(request, str(path), repeat_playback=True)
+            profile = pipeline.start(request)
+        except RuntimeError as error:
+            raise CameraRefusedError(
+                f"{path} is no recording of librealsense ({error}): name a .db3 (an older .bag is "
+                "converted by pyrealsense2's context.convert_bag_to_db3) or a bag of ours."
+            ) from None
+        streams = {stream.stream_type() for stream in profile.get_streams()}
+        if not {self._rs.stream.color, self._rs.stream.depth} <= streams:
+            pipeline.stop()
+            raise CameraRefusedError(f"{path} lacks colour or depth: record both.")
+        about = replace(self._about(profile.get_device()), usb="", warnings=())
+        self._started(pipeline, about)
+        return about
+
+    def _started(self, pipeline: Any, about: CameraAbout) -> None:
+        self._pipeline, self._serial = pipeline, about.serial
+        self._clock, self._number = ClockMap(), -1
+
     def read(self, timeout_s: float) -> CameraFrame | None:
-        """The next pair of colour and depth; a colour picture that was seen before is none."""
+        """The next pair of colour and depth; a colour picture that was seen before makes none."""
         if self._pipeline is None:
             raise CameraFaultError(f"Camera {self._config.name!r} is closed.")
-        while True:
+        deadline_ns = now_ns() + round(2e9 * timeout_s)
+        while now_ns() < deadline_ns:
             try:
                 there, frames = self._pipeline.try_wait_for_frames(round(timeout_s * 1e3))
             except RuntimeError as error:
@@ -91,6 +124,10 @@ class RealSenseSource:
             frame = self._frame(frames, arrived_ns)
             if frame is not None:
                 return frame
+        raise CameraFaultError(
+            f"Camera {self._config.name!r} sends no colour and depth of one instant: set the same "
+            "rate for both."
+        )
 
     def close(self) -> None:
         """Stop the pipeline."""
@@ -189,6 +226,8 @@ class RealSenseSource:
         color, depth = frames.get_color_frame(), frames.get_depth_frame()
         if not color or not depth or color.get_frame_number() == self._number:
             return None
+        if not self._of_one_instant(color, depth):
+            return None
         self._number = color.get_frame_number()
         aligned = self._align.process(frames).get_depth_frame()
         lens = color.profile.as_video_stream_profile().intrinsics
@@ -203,9 +242,17 @@ class RealSenseSource:
             distortion=np.array(lens.coeffs, np.float64)[:FEWEST_COEFFICIENTS],
         )
 
+    def _of_one_instant(self, color: Any, depth: Any) -> bool:
+        """Whether the two are less than a period apart; librealsense may pair others, at a gap."""
+        if color.get_frame_timestamp_domain() != depth.get_frame_timestamp_domain():
+            return True
+        apart_ms = abs(float(color.get_timestamp()) - float(depth.get_timestamp()))
+        return apart_ms < 1e3 / self._config.rate_hz
+
     def _stamp_ns(self, frame: Any, arrived_ns: int) -> int:
         """When it was taken: librealsense's own host time where it offers one, else ours."""
-        if frame.get_frame_timestamp_domain() == self._rs.timestamp_domain.hardware_clock:
+        domain = frame.get_frame_timestamp_domain()
+        if self._recording or domain == self._rs.timestamp_domain.hardware_clock:
             return self._clock.host_ns(frame.get_timestamp(), arrived_ns)
         return min(round(float(frame.get_timestamp()) * MILLISECOND), arrived_ns)
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import AwareDatetime, Field, ValidationError
@@ -107,3 +108,30 @@ def write_calibration(calibration: Calibration, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     values = calibration.model_dump(mode="json")
     path.write_text(yaml.safe_dump(values, sort_keys=False))
+
+
+def take_calibrations(values: dict[str, Any], origin: str) -> None:
+    """Put what `tmrl calibrate` found in the place of cameras' extrinsics.
+
+    Args:
+        values: The section `cameras` as it was read; it is changed.
+        origin: File that it comes from.
+
+    Raises:
+        ConfigurationError: A calibration cannot be read, or is of another camera.
+    """
+    cameras = values.get("cameras")
+    for camera in cameras if isinstance(cameras, list) else []:
+        if not isinstance(camera, dict) or not isinstance(camera.get("calibration"), str):
+            continue
+        path = Path(os.path.normpath(Path.cwd() / camera["calibration"]))
+        found = read_calibration(path)
+        for key, value in (("serial", found.serial), ("mount", found.mount)):
+            wanted = camera.get(key) or value
+            if value and wanted != value:
+                raise ConfigurationError(
+                    f"{origin}: camera {camera.get('name')!r} has {key} {wanted!r}, its "
+                    f"calibration {path} is of {key} {value!r}: calibrate this camera anew."
+                )
+        camera |= {"calibration": str(path), "mount": found.mount}
+        camera |= {"position_m": found.position_m, "quaternion_xyzw": found.quaternion_xyzw}

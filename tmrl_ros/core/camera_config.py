@@ -44,7 +44,11 @@ class CamerasConfig(Section):
         description="who takes the pictures; auto = the simulated cell's own, on a real arm the "
         "topics of realsense2_camera",
     )
-    bag: Path | None = Field(None, description="what driver=bag plays: a bag or its .mcap file")
+    bag: Path | None = Field(
+        None,
+        description="what driver=bag plays: a bag of ours, or a .db3 of librealsense; {camera} "
+        "stands for a camera's name",
+    )
     cameras: list[CameraConfig] = Field(min_length=1)
     workspace_min_m: Vector3
     workspace_max_m: Vector3

@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from tmrl_ros.core.calibration_file import read_calibration
+from tmrl_ros.core.calibration_file import take_calibrations
 from tmrl_ros.core.config import Config
 from tmrl_ros.core.errors import ConfigurationError
 
@@ -123,7 +123,7 @@ def load_config(overrides: Sequence[str] = (), *, folder: Path | None = None) ->
     for section in BUNDLES:
         _resolve_bundle(section, raw[section], Path.cwd())
     _resolve_replay(raw["session"])
-    _take_calibrations(raw["cameras"], origin["cameras"])
+    take_calibrations(raw["cameras"], origin["cameras"])
     if raw["session"].get("replay_from") and "method.warmup_episodes" not in origin:
         raw["method"]["warmup_episodes"] = 0  # earlier sessions have warmed up
     try:
@@ -262,29 +262,6 @@ def _resolve_replay(values: dict[str, Any]) -> None:
                 "the folder that a run left in sessions/."
             )
     values["replay_from"] = folders
-
-
-def _take_calibrations(values: dict[str, Any], origin: str) -> None:
-    """Put what `tmrl calibrate` found in the place of a camera's extrinsics.
-
-    Raises:
-        ConfigurationError: A calibration cannot be read, or is of another camera.
-    """
-    cameras = values.get("cameras")
-    for camera in cameras if isinstance(cameras, list) else []:
-        if not isinstance(camera, dict) or not isinstance(camera.get("calibration"), str):
-            continue
-        path = Path(os.path.normpath(Path.cwd() / camera["calibration"]))
-        found = read_calibration(path)
-        for key, value in (("serial", found.serial), ("mount", found.mount)):
-            wanted = camera.get(key) or value
-            if value and wanted != value:
-                raise ConfigurationError(
-                    f"{origin}: camera {camera.get('name')!r} has {key} {wanted!r}, its "
-                    f"calibration {path} is of {key} {value!r}: calibrate this camera anew."
-                )
-        camera |= {"calibration": str(path), "mount": found.mount}
-        camera |= {"position_m": found.position_m, "quaternion_xyzw": found.quaternion_xyzw}
 
 
 def _portable(config: Config) -> dict[str, dict[str, Any]]:

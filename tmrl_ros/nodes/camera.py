@@ -141,9 +141,12 @@ def _named(config: Config, name: str) -> CameraConfig:
 
 
 def _source(config: Config, camera: CameraConfig, devices: Devices | None) -> CameraSource:
-    if config.camera_driver == "bag":
-        return BagSource(camera, Path(config.cameras.bag or ""))
-    return RealSenseSource(camera, devices)
+    if config.camera_driver != "bag":
+        return RealSenseSource(camera, devices)
+    bag = Path(str(config.cameras.bag).replace("{camera}", camera.name))
+    if bag.suffix in (".db3", ".bag"):
+        return RealSenseSource(camera, recording=bag)
+    return BagSource(camera, bag)
 
 
 def main() -> int:
