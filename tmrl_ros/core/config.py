@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 from tmrl_ros.core.comparison import ComparisonConfig
 from tmrl_ros.core.franka_config import FrankaConfig
 from tmrl_ros.core.method_config import MethodConfig as MethodConfig
+from tmrl_ros.core.policy_config import PolicyConfig as PolicyConfig
 from tmrl_ros.core.safety_config import KeepOutConfig as KeepOutConfig
 from tmrl_ros.core.safety_config import Name as Name
 from tmrl_ros.core.safety_config import SafetyConfig as SafetyConfig
@@ -287,6 +288,7 @@ class Config(Section):
     reward: RewardConfig = RewardConfig()
     comparison: ComparisonConfig = ComparisonConfig()
     teleop: TeleopConfig = TeleopConfig()
+    policy: PolicyConfig = PolicyConfig()
 
     @model_validator(mode="after")
     def _parts_agree(self) -> Config:
@@ -306,6 +308,9 @@ class Config(Section):
                     f"task.home_position_m {home} is inside the keep-out box {box.name}"
                 )
         cameras = [camera.name for camera in self.cameras.cameras]
+        asked = [*self.policy.cameras.values(), *self.policy.openpi.images]
+        if strangers := [name for name in asked if self.policy.remote and name not in cameras]:
+            raise ValueError(f"policy names cameras {strangers}, which are not among {cameras}")
         if strangers := [name for name in self.reward.cameras if name not in cameras]:
             raise ValueError(f"reward.cameras {strangers} are not among the cameras {cameras}")
         if self.reward.backend == "simulator" and self.robot.kind != "sim":

@@ -29,6 +29,7 @@ FOLDERS = {
     "reward": "rewards",
     "comparison": "comparisons",
     "teleop": "teleop",
+    "policy": "policies",
 }
 DEFAULTS = {
     "robot": "sim",
@@ -41,6 +42,7 @@ DEFAULTS = {
     "reward": "simulator",
     "comparison": "none",
     "teleop": "off",
+    "policy": "local",
 }
 
 OF_THE_CELL = ("safety", "cameras")  # never the simulation's by default where an arm is real
