@@ -74,9 +74,9 @@ class PolicyServer(ConfiguredNode):
     def _load(self, config: Config) -> ActingPolicy:
         """The policy of a configuration, and the way it is fine-tuned."""
         safety = config.safety
-        policy, spec, how = open_policy(config)
-        name = spec.training.command if config.policy.remote else config.task.bundle.name
-        self.get_logger().info(f"Chunks of {name} are sampled by {how}.")
+        policy, _, how = open_policy(config)
+        source = "" if config.policy.remote else f" of {config.task.bundle.name}"
+        self.get_logger().info(f"Chunks{source} are sampled by {how}.")
         workspace = np.array(safety.workspace_min_m), np.array(safety.workspace_max_m)
         row_m = safety.max_speed_mps / config.robot.control_rate_hz
         boxes = Boxes.of(safety)

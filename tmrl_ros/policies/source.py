@@ -27,7 +27,7 @@ def check_policy(config: Config) -> PolicySpec:
 
 
 def open_policy(config: Config) -> tuple[Policy, PolicySpec, str]:
-    """The policy to act with, its description, and who samples it, in words.
+    """The policy to act with, its description, and what samples it, in words.
 
     Raises:
         OperatorError: As `check_policy`, or the bundle cannot be loaded.
@@ -40,7 +40,8 @@ def open_policy(config: Config) -> tuple[Policy, PolicySpec, str]:
     from tmrl_ros.policies.remote import RemotePolicy
 
     client, spec = _connected(config)
-    return RemotePolicy(client, spec, config), spec, f"the server at {client.url}"
+    name = "openpi" if client.offer is None else client.offer.spec.name
+    return RemotePolicy(client, spec, config), spec, f"{name} at {client.url}"
 
 
 def _connected(config: Config) -> tuple[VlaClient, PolicySpec]:

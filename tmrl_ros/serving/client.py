@@ -193,6 +193,7 @@ class VlaClient:
                 open_timeout=within_s,
                 close_timeout=1.0,
                 proxy=None,
+                legacy=True,
             )
         except InvalidStatus as error:
             status = error.response.status_code
