@@ -242,10 +242,10 @@ def test_a_late_policy_server_lets_the_arm_hold_and_the_next_observation_asks_it
             "method=base",
             "policy=remote",
             f"policy.url=ws://127.0.0.1:{server.port}",
-            "policy.timeout_s=1",
+            "policy.timeout_s=2",
         )
         try:
-            talk.say(RUNNING, 1_000)
+            talk.say(RUNNING, 1_000, method="base")
             talk.spin(0.2)
             model.hold = True
             talk.observe(2_000)

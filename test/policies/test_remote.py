@@ -1,6 +1,7 @@
 """A served policy to the graph: as good as the same one here, and words where it does not fit."""
 
 import json
+import threading
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -261,6 +262,47 @@ def until_answered(policy, asked, attempts=50):
 def test_no_server_at_the_start_is_one_sentence():
     with pytest.raises(OperatorError, match=r"Nobody listens at ws://127.0.0.1:1; start `tmrl vla"):
         check_policy(config_for(1, "policy.connect_s=0.2"))
+
+
+def test_where_the_clock_runs_on_a_chunk_is_given_up_before_it_would_stop_the_arm():
+    lockstep, running_on = (
+        config_for(1),
+        config_for(1, "robot.realtime=true", "policy.timeout_s=0.4"),
+    )
+    assert (lockstep.policy_timeout_s, running_on.policy_timeout_s) == (60.0, 0.4)
+    usual = load_config(["task=lift", "policy=remote", "robot.realtime=true"])
+    assert 0 < usual.policy_timeout_s < usual.safety.max_chunk_age_s
+    with pytest.raises(ConfigurationError, match=r"timeout_s=2.0 is above safety.max_chunk_age_s"):
+        config_for(1, "robot.realtime=true", "policy.timeout_s=2")
+
+
+def test_where_the_clock_runs_on_an_observation_that_waited_for_the_server_is_not_acted_on():
+    model = Echo(**CELL)
+    with served(model) as server:
+        settings = ("method=base", "robot.realtime=true", "policy.timeout_s=0.5")
+        config = config_for(server.port, *settings)
+        policy, _, _ = open_policy(config)
+        port = server.port
+    context = policy.raw_context(observation())
+    asked = (context[None], np.zeros((1, 4), np.float32), np.zeros(1), context[None])
+    with pytest.raises(UnansweredError, match="broke off"):
+        policy.sample(*asked)
+    again = threading.Event()
+
+    def later():
+        with running(VlaServer(lambda: Echo(**CELL), Settings(port=port))):
+            again.wait(60)
+
+    thread = threading.Timer(0.5, later)
+    thread.start()
+    try:
+        with pytest.raises(UnansweredError, match="is there again after .* too old to act on"):
+            policy.sample(*asked)
+        assert until_answered(policy, asked).shape == (1, 8, 4)
+    finally:
+        again.set()
+        thread.join(60)
+        policy.close()
 
 
 def test_the_token_is_read_from_its_file_and_written_nowhere(tmp_path):

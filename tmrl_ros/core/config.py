@@ -53,6 +53,11 @@ class RobotConfig(Section):
     franka: FrankaConfig = FrankaConfig()
 
     @property
+    def lockstep(self) -> bool:
+        """Whether robot time waits for whoever computes."""
+        return self.kind == "sim" and not self.realtime
+
+    @property
     def driver(self) -> str:
         """Node that drives this arm."""
         return "franka" if self.kind == "franka" else "sim_franka"
@@ -308,6 +313,12 @@ class Config(Section):
                     f"task.home_position_m {home} is inside the keep-out box {box.name}"
                 )
         cameras = [camera.name for camera in self.cameras.cameras]
+        age_s = self.safety.max_chunk_age_s
+        if self.policy.remote and not self.robot.lockstep and self.policy_timeout_s > age_s:
+            raise ValueError(
+                f"policy.timeout_s={self.policy.timeout_s} is above safety.max_chunk_age_s="
+                f"{age_s}: a chunk that comes so late would stop the arm"
+            )
         asked = [*self.policy.cameras.values(), *self.policy.openpi.images]
         if strangers := [name for name in asked if self.policy.remote and name not in cameras]:
             raise ValueError(f"policy names cameras {strangers}, which are not among {cameras}")
@@ -316,6 +327,16 @@ class Config(Section):
         if self.reward.backend == "simulator" and self.robot.kind != "sim":
             raise ValueError("reward.backend=simulator is for robot.kind=sim")
         return self
+
+    @property
+    def policy_timeout_s(self) -> float:
+        """Wall time that a policy server may take for an answer.
+
+        Where robot time goes on meanwhile, a chunk older than `safety.max_chunk_age_s` would latch
+        the stop; one that was given up before only lets the arm hold.
+        """
+        age_s = self.safety.max_chunk_age_s
+        return self.policy.timeout_s or (5.0 if self.robot.lockstep else 0.8 * age_s)
 
     @property
     def reward_bundle(self) -> Path:

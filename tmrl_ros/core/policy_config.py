@@ -38,7 +38,9 @@ class PolicyConfig(Section):
     backend: Literal["local", "remote"] = "local"
     url: str = Field("ws://127.0.0.1:8000", description="of the server; wss:// for TLS")
     token_file: Path | None = Field(None, description="file with the token that the server wants")
-    timeout_s: float = Field(2.0, gt=0, le=60, description="of one request")
+    timeout_s: float | None = Field(
+        None, gt=0, le=60, description="of one request; by default what the arm's clock allows"
+    )
     connect_s: float = Field(
         30.0, gt=0, le=600, description="that the server may take to be there when a session starts"
     )

@@ -7,6 +7,7 @@ policy sees (its state, images, prompt) goes to the server with every request.
 from __future__ import annotations
 
 import hashlib
+import time
 from typing import Any
 
 import numpy as np
@@ -27,11 +28,12 @@ from tmrl_ros.policies.bundle import (
     TrainingRecord,
 )
 from tmrl_ros.policies.context import STATE_SIZE, actor_features
-from tmrl_ros.serving.client import RefusedError, VlaClient
+from tmrl_ros.serving.client import RefusedError, UnansweredError, VlaClient
 from tmrl_ros.serving.protocol import LOW_RANK, SEED_LIMIT, Limits, Offer
 from tmrl_ros.vla.interface import VlaRequest, VlaSpec, expand_noise
 
 COLUMNS = 4
+FRESH_S = 0.1  # that an observation may have waited for a connection, on a clock that runs on
 STATES: dict[int, StateKind] = {4: "tool", 7: "joints", 8: "joints_and_opening"}
 SPACES = ("cartesian_relative", "cartesian_delta")
 
@@ -49,6 +51,7 @@ class RemotePolicy:
         self._cameras = _cameras(config, self._offer)
         self._observation = _blank(config)
         self._opening_m = config.robot.gripper_max_width_m
+        self._waits = config.robot.lockstep
 
     @property
     def z_size(self) -> int:
@@ -96,7 +99,7 @@ class RemotePolicy:
             UnansweredError: The server did not answer in time.
             RefusedError: The server will not answer.
         """
-        self._client.connect(self._config.reconnect_s)
+        self._connect()
         if self._offer is None:
             found = self._client.infer_plain(self._openpi(contexts[0])).answer.actions
             return self._metres(found, self._config.openpi.action_space)
@@ -118,6 +121,17 @@ class RemotePolicy:
         )
         answer = self._client.infer(request, seeds if several else None).answer
         return self._metres(answer.actions, spec.action_space)
+
+    def _connect(self) -> None:
+        """Be connected; where robot time has gone on meanwhile, the next observation is due."""
+        started = time.monotonic()
+        self._client.connect(self._config.reconnect_s)
+        waited_s = time.monotonic() - started
+        if waited_s > FRESH_S and not self._waits:
+            raise UnansweredError(
+                f"{self._client.url} is there again after {waited_s:.1f} s; what was seen before "
+                "is too old to act on."
+            )
 
     def close(self) -> None:
         """Drop the connection."""

@@ -52,7 +52,7 @@ def _connected(config: Config) -> tuple[VlaClient, PolicySpec]:
 
     settings = config.policy
     token = read_token(settings.token_file) if settings.token_file else ""
-    client = VlaClient(settings.url, token=token, timeout_s=settings.timeout_s)
+    client = VlaClient(settings.url, token=token, timeout_s=config.policy_timeout_s)
     client.connect(settings.connect_s)
     try:
         spec = remote_spec(config, client.offer, settings.url)
