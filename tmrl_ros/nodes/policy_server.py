@@ -99,6 +99,8 @@ class PolicyServer(ConfiguredNode):
             return
         if episode.state in (EpisodeState.RESETTING, EpisodeState.RUNNING):
             self._begin(episode)
+        if episode.state is EpisodeState.RESETTING and self._acting is not None:
+            self._prepare(self._acting)
         if self._early is not None and not self._is_ahead(self._early):
             observation, self._early = self._early, None
             self._on_observation(observation)
@@ -130,6 +132,13 @@ class PolicyServer(ConfiguredNode):
             method=method,
             deterministic=episode.deterministic,
         )
+
+    def _prepare(self, acting: ActingPolicy) -> None:
+        """A policy server that was lost may be found again before the first observation."""
+        try:
+            acting.policy.prepare()
+        except OperatorError as error:
+            self.get_logger().error(f"Nobody is there to act yet: {error}")
 
     def _weights_for(self, episode: Episode) -> PolicyParameters | None:
         """The newest weights; in lockstep the ones from exactly `learner_lag_episodes` ago.

@@ -41,6 +41,13 @@ class Policy(Protocol):
     def needs_pictures(self) -> bool:
         """Whether observations must come with their images and points."""
 
+    def prepare(self) -> None:
+        """An episode is about to begin: be ready to answer.
+
+        Raises:
+            OperatorError: Whoever computes the policy is not there.
+        """
+
     def raw_context(self, observation: RecordedObservation) -> Float32Array:
         """Raw context (C,) of an observation."""
 
@@ -100,6 +107,9 @@ class ChunkPolicy:
     def needs_pictures(self) -> bool:
         """Whether observations must come with their images and points."""
         return self.network.encoder is not None
+
+    def prepare(self) -> None:
+        """Nothing is needed: it is in this process."""
 
     def raw_context(self, observation: RecordedObservation) -> Float32Array:
         """Raw context (C,) of an observation.

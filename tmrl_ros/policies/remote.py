@@ -63,6 +63,14 @@ class RemotePolicy:
         """Whether observations must come with their images."""
         return bool(self._cameras)
 
+    def prepare(self) -> None:
+        """Be connected when the episode begins; the arm is on its way home meanwhile.
+
+        Raises:
+            OperatorError: The server is not there, or is another one than before.
+        """
+        self._client.connect(self._config.reconnect_s)
+
     def raw_context(self, observation: RecordedObservation) -> Float32Array:
         """Raw context (C,) of an observation, which the next chunks are asked for.
 
