@@ -11,7 +11,7 @@ from openpi_wire import OpenpiServer
 from small_model import Echo, picture
 
 from tmrl_ros.core.errors import BundleError, ConfigurationError, OperatorError
-from tmrl_ros.core.load import load_config, read_config, write_config
+from tmrl_ros.core.load import config_hash, load_config, read_config, write_config
 from tmrl_ros.core.types import Pose, RobotSample
 from tmrl_ros.data.decode import RecordedObservation
 from tmrl_ros.learning.acting import ActingPolicy
@@ -330,6 +330,14 @@ def test_the_hash_of_a_served_policy_names_model_and_normalisation():
     plain = digest()
     assert plain == digest()
     assert len({plain, digest(model_sha256="c"), digest(normalisation_sha256="c")}) == 3
+
+
+def test_where_a_server_is_does_not_make_another_experiment(tmp_path):
+    local = config_hash(load_config(["task=lift"]))
+    here, there = config_hash(config_for(1)), config_hash(config_for(2))
+    assert here == there != local
+    assert config_hash(config_for(1, "policy.execute_steps=3")) != here
+    assert config_hash(load_config(["task=lift", "policy.url=ws://gpu:1"])) == local
 
 
 def test_a_session_of_before_has_the_policy_of_its_bundle(tmp_path):

@@ -68,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 async def _serve(server: VlaServer, folder: Path) -> None:
-    """Run until SIGTERM; a model that computes does not hold the end up."""
+    """Run until SIGTERM."""
     task = asyncio.current_task()
     assert task is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
