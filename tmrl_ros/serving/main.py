@@ -22,7 +22,7 @@ from tmrl_ros.vla.interface import VlaModel
 MEGABYTE = 2**20
 
 
-def load_model(folder: Path, threads: int) -> VlaModel:
+def load_model(folder: Path, threads: int, device: str = "auto") -> VlaModel:
     """The model in a folder: a bundle of this project (`policy.json`), or a VLA.
 
     Raises:
@@ -41,7 +41,7 @@ def load_model(folder: Path, threads: int) -> VlaModel:
             f"{folder} holds no policy.json, and VLAs cannot be loaded here ({error}): install "
             "what docs/vla.md names."
         ) from None
-    model: VlaModel = load.load_model(folder)
+    model: VlaModel = load.load_model(folder, device)
     return model
 
 
@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         limits = Limits(message_bytes=args.max_mb * MEGABYTE, samples=args.samples)
         prepare_torch(args.threads)
         server = VlaServer(
-            lambda: load_model(args.folder, args.threads),
+            lambda: load_model(args.folder, args.threads, args.device),
             Settings(args.host, args.port, token, limits),
         )
         asyncio.run(_serve(server, args.folder))
@@ -85,6 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--port", type=int, default=8000, help="0: any free one")
     parser.add_argument("--token-file", type=Path, help="file with the token that clients send")
     parser.add_argument("--threads", type=_count, default=1, help="of the CPU")
+    parser.add_argument("--device", default="auto", help="of a VLA: cpu, cuda, cuda:1, ...")
     parser.add_argument("--samples", type=_count, default=64, help="most chunks of one request")
     parser.add_argument("--max-mb", type=_count, default=16, help="most megabytes of one request")
     return parser
