@@ -12,6 +12,7 @@ import struct
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -201,7 +202,8 @@ class VlaClient:
             sentence = f"{self.url} refuses ({status}): {said[:200] or 'no reason given'}"
             if status >= 500:
                 raise UnansweredError(sentence) from None
-            raise RefusedError(f"{sentence} Set policy.token_file.") from None
+            remedy = " Set policy.token_file." if status == HTTPStatus.UNAUTHORIZED else ""
+            raise RefusedError(f"{sentence}{remedy}") from None
         except ConnectionRefusedError:
             raise UnansweredError(
                 f"Nobody listens at {self.url}; start `tmrl vla-server` there"
