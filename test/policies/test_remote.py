@@ -172,6 +172,22 @@ def test_moves_from_row_to_row_become_positions():
     assert (chunk[:, 3] == 1.0).all()
 
 
+@pytest.mark.parametrize("space", ["cartesian_relative", "cartesian_delta"])
+def test_committed_rows_reach_the_model_in_its_own_action_space(space):
+    model = Echo(**CELL, action_space=space)
+    with served(model) as server:
+        policy, _, _ = open_policy(config_for(server.port, "method=base"))
+        context = policy.raw_context(observation())
+        asked = (context[None], np.zeros((1, 4), np.float32), np.zeros(1), context[None])
+        rows = np.array([[0.01, 0.0, 0.0, 1.0], [0.03, 0.0, -0.01, 0.5]])
+        policy.sample(*asked, rows)
+        policy.sample(*asked)
+        policy.close()
+    first, second = model.asked
+    moved = rows if space == "cartesian_relative" else [rows[0], [0.02, 0.0, -0.01, 0.5]]
+    assert np.allclose(first.committed, moved) and second.committed is None
+
+
 @pytest.mark.parametrize(
     ("changes", "overrides", "said"),
     [

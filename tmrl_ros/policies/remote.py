@@ -11,31 +11,20 @@ import time
 from typing import Any
 
 import numpy as np
-from pydantic import ValidationError
 
 from tmrl_ros.core.config import Config
-from tmrl_ros.core.errors import BundleError
 from tmrl_ros.core.methods import Capability
 from tmrl_ros.core.policy_config import StateKind
 from tmrl_ros.core.types import Float32Array, FloatArray, Pose, RobotMode, RobotSample
 from tmrl_ros.data.decode import RecordedObservation
-from tmrl_ros.policies.bundle import (
-    ActionSpec,
-    ContextSmoothing,
-    NetworkSpec,
-    ObservationSpec,
-    PolicySpec,
-    TrainingRecord,
-)
+from tmrl_ros.policies.bundle import PolicySpec
 from tmrl_ros.policies.context import STATE_SIZE, actor_features
+from tmrl_ros.policies.remote_spec import COLUMNS, STATES, cameras_of
 from tmrl_ros.serving.client import RefusedError, UnansweredError, VlaClient
-from tmrl_ros.serving.protocol import LOW_RANK, SEED_LIMIT, Limits, Offer
+from tmrl_ros.serving.protocol import LOW_RANK, SEED_LIMIT
 from tmrl_ros.vla.interface import VlaRequest, VlaSpec, expand_noise
 
-COLUMNS = 4
 FRESH_S = 0.1  # that an observation may have waited for a connection, on a clock that runs on
-STATES: dict[int, StateKind] = {4: "tool", 7: "joints", 8: "joints_and_opening"}
-SPACES = ("cartesian_relative", "cartesian_delta")
 
 
 class RemotePolicy:
@@ -48,7 +37,7 @@ class RemotePolicy:
         """Take a client that is connected, and what `remote_spec` makes of its offer."""
         self.spec, self._client, self._config = spec, client, config.policy
         self._offer = client.offer
-        self._cameras = _cameras(config, self._offer)
+        self._cameras = cameras_of(config, self._offer)
         self._observation = _blank(config)
         self._opening_m = config.robot.gripper_max_width_m
         self._waits = config.robot.lockstep
@@ -97,8 +86,9 @@ class RemotePolicy:
         z: Float32Array,
         t_context: Float32Array,
         eps_context: Float32Array,
+        committed: FloatArray | None = None,
     ) -> FloatArray:
-        """Chunks (B, H, 4), as `ChunkPolicy.sample`.
+        """Chunks (B, H, 4), as `ChunkPolicy.sample`; `committed` (R, 4) is what they begin with.
 
         The server draws the context's noise from a seed, which is a hash of `eps_context`: the same
         vector means the same noise, but nothing else about it counts.
@@ -125,6 +115,7 @@ class RemotePolicy:
             noise=self._noise(z, spec) if Capability.ACTION_NOISE in has else None,
             t_context=t_context if noisy else None,
             context_seed=seeds[0] if seeded and not several else None,
+            committed=self._committed(committed, spec),
             samples=n,
         )
         answer = self._client.infer(request, seeds if several else None).answer
@@ -149,6 +140,15 @@ class RemotePolicy:
         """One vector for all rows travels as one row where the server can unfold it."""
         rows = z[:, None] if z.ndim == 2 else z
         return rows if LOW_RANK in spec.capabilities else expand_noise(rows, spec.horizon)
+
+    def _committed(self, rows: FloatArray | None, spec: VlaSpec) -> Float32Array | None:
+        """Rows relative to the measured pose in the server's action space."""
+        if rows is None or not len(rows):
+            return None
+        found = rows.astype(np.float32)
+        if spec.action_space == "cartesian_delta":
+            found[1:, :3] -= rows[:-1, :3].astype(np.float32)
+        return found
 
     def _state(self, context: Float32Array, size: int) -> Float32Array:
         assert self._offer is not None
@@ -200,125 +200,6 @@ def seeds_of(t_context: Float32Array, eps_context: Float32Array) -> list[int]:
 def _seed(eps: Float32Array) -> int:
     digest = hashlib.blake2b(np.ascontiguousarray(eps, np.float32).tobytes(), digest_size=8)
     return int.from_bytes(digest.digest(), "little") % SEED_LIMIT
-
-
-def remote_spec(config: Config, offer: Offer | None, where: str) -> PolicySpec:
-    """A served policy in the terms of a bundle, for methods, learner and reports.
-
-    Args:
-        config: The resolved configuration.
-        offer: What the server says of itself; None for openpi's, which says nothing.
-        where: The server, in a sentence.
-
-    Raises:
-        BundleError: The arm cannot carry out its actions, or the cell lacks what it looks at.
-    """
-    if offer is not None and offer.bundle is not None:
-        return _of_bundle(offer, where)
-    if offer is None:
-        return _described(config, _openpi_spec(config), Limits(samples=1))
-    spec = offer.spec
-    if spec.action_space not in SPACES or spec.action_dim != COLUMNS:
-        raise BundleError(
-            f"{where}: {spec.name} acts in {spec.action_space!r} with {spec.action_dim} columns; "
-            f"the arm takes {' or '.join(SPACES)} of {COLUMNS} (x, y, z, opening): serve a policy "
-            "for those."
-        )
-    if spec.state_dim not in STATES:
-        raise BundleError(
-            f"{where}: {spec.name} wants a state of {spec.state_dim} values; the arm has "
-            + ", ".join(f"{size} ({name})" for size, name in STATES.items())
-            + ": serve a policy for one of those."
-        )
-    known = [camera.name for camera in config.cameras.cameras]
-    for theirs, ours in _cameras(config, offer).items():
-        if ours not in known:
-            raise BundleError(
-                f"{where}: {spec.name} looks through camera {theirs!r}, the cell has {known}: say "
-                f"which it is with policy.cameras={{{theirs}: {known[0]}}}."
-            )
-    return _described(config, spec, offer.limits)
-
-
-def _of_bundle(offer: Offer, where: str) -> PolicySpec:
-    try:
-        spec = PolicySpec.model_validate(offer.bundle)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise BundleError(
-            f"{where}: its bundle cannot be read ({key}: {first['msg']}): use the same release of "
-            "tmrl_ros on both sides."
-        ) from None
-    kept = [name for name in offer.spec.capabilities if name in list(Capability)]
-    return spec.model_copy(
-        update={
-            "format": 2,
-            "capabilities": [*kept, Capability.PLANS.value],
-            "max_samples": min(spec.max_samples, offer.limits.samples),
-        }
-    )
-
-
-def _openpi_spec(config: Config) -> VlaSpec:
-    said, robot = config.policy.openpi, config.robot
-    return VlaSpec(
-        name="openpi",
-        action_dim=COLUMNS,
-        horizon=said.horizon,
-        state_dim=STATE_SIZE,
-        cameras=tuple(said.images),
-        model_sha256="",
-        normalisation_sha256="",
-        action_space=said.action_space,
-        control_rate_hz=said.control_rate_hz or robot.control_rate_hz,
-    )
-
-
-def _described(config: Config, spec: VlaSpec, limits: Limits) -> PolicySpec:
-    """A VLA as a bundle would describe itself; the context is what perception finds."""
-    objects = [item.name for item in config.task.objects]
-    size = 3 * len(objects) + STATE_SIZE
-    rows = [[0.0] * COLUMNS] * spec.horizon
-    return PolicySpec(
-        kind="served",
-        action=ActionSpec(
-            frame=config.robot.base_frame,
-            rate_hz=spec.control_rate_hz,
-            horizon=spec.horizon,
-            execute_steps=min(config.policy.execute_steps or spec.horizon, spec.horizon),
-            mean=rows,
-            std=[[1.0] * COLUMNS] * spec.horizon,
-        ),
-        observation=ObservationSpec(
-            objects=objects, prompt_size=0, mean=[0.0] * size, std=[1.0] * size
-        ),
-        smoothing=ContextSmoothing(smoothed=[]),
-        network=NetworkSpec(),
-        training=TrainingRecord(
-            command=f"served as {spec.name}",
-            task="",
-            demonstrations=0,
-            samples=0,
-            iterations=0,
-            seed=0,
-            data_sha256=spec.normalisation_sha256,
-            prompts=[],
-        ),
-        capabilities=[
-            *(name for name in spec.capabilities if name in list(Capability)),
-            Capability.PLANS.value,
-        ],
-        max_samples=limits.samples if Capability.BATCH in spec.capabilities else 1,
-        weights_sha256=spec.model_sha256,
-    )
-
-
-def _cameras(config: Config, offer: Offer | None) -> dict[str, str]:
-    """Camera of the cell by camera of the policy."""
-    if offer is None:
-        return {name: name for name in config.policy.openpi.images}
-    return {name: config.policy.cameras.get(name, name) for name in offer.spec.cameras}
 
 
 def _blank(config: Config) -> RecordedObservation:

@@ -46,7 +46,7 @@ def open_policy(config: Config) -> tuple[Policy, PolicySpec, str]:
 
 def _connected(config: Config) -> tuple[VlaClient, PolicySpec]:
     """A client of the configured server, and its policy, which fits."""
-    from tmrl_ros.policies.remote import remote_spec  # with msgpack and websockets
+    from tmrl_ros.policies.remote_spec import remote_spec  # with msgpack and websockets
     from tmrl_ros.serving.access import read_token
     from tmrl_ros.serving.client import VlaClient
 

@@ -21,7 +21,7 @@ from tmrl_ros.policies.onnx_backend import load_policy
 from tmrl_ros.policies.policy import ChunkPolicy
 from tmrl_ros.vla.interface import VlaAnswer, VlaRequest, VlaSpec, expand_noise
 
-NOT_REMOTE = (Capability.CONTEXT_NOISE, Capability.PLANS)
+NOT_REMOTE = ("context_noise", "plans", "committed")
 
 
 class BundleModel:
