@@ -64,7 +64,7 @@ class Settings:
 
 
 class VlaServer:
-    """One model, behind one port."""
+    """One model, behind one port; `port` and `connections` say which, and how many ask."""
 
     def __init__(self, load: Callable[[], VlaModel], settings: Settings) -> None:
         """Nothing is loaded yet.
@@ -84,7 +84,7 @@ class VlaServer:
         self._model: VlaModel | None = None
         self._first = b""
         self._ready: asyncio.Event | None = None
-        self._connections = 0
+        self.connections = 0
 
     async def run(self, started: Callable[[int], None] = lambda port: None) -> None:
         """Listen, load and warm up the model, then answer until cancelled.
@@ -155,7 +155,7 @@ class VlaServer:
                 http.HTTPStatus.UNAUTHORIZED,
                 "This server needs its token: Authorization: Api-Key <token>.\n",
             )
-        if self._connections >= CONNECTIONS:
+        if self.connections >= CONNECTIONS:
             return connection.respond(
                 http.HTTPStatus.SERVICE_UNAVAILABLE, f"{CONNECTIONS} clients are connected.\n"
             )
@@ -163,7 +163,7 @@ class VlaServer:
 
     async def _handle(self, connection: ServerConnection) -> None:
         """One client, from its first message to its last."""
-        self._connections += 1
+        self.connections += 1
         LOG.info("%s has connected.", connection.remote_address)
         try:
             assert self._ready is not None
@@ -180,7 +180,7 @@ class VlaServer:
         except ConnectionClosed as error:
             LOG.info("%s: %s.", connection.remote_address, error)
         finally:
-            self._connections -= 1
+            self.connections -= 1
             LOG.info("%s has gone.", connection.remote_address)
 
     async def _send(self, connection: ServerConnection, answer: bytes | str) -> None:
