@@ -1,5 +1,6 @@
 """The policy server over real DDS: one chunk for every observation, in whatever order it hears."""
 
+import sys
 import time
 from pathlib import Path
 
@@ -20,6 +21,12 @@ from tmrl_ros.nodes.policy_server import PolicyServer
 from tmrl_ros.perception.cloud import Cloud
 from tmrl_ros.policies.bundle import load_bundle
 from tmrl_ros.policies.policy import ChunkPolicy
+
+sys.path.append(str(Path(__file__).parents[1] / "serving"))
+
+from small_model import Echo  # noqa: E402
+
+from tmrl_ros.serving.server import Settings, VlaServer, running  # noqa: E402
 
 PATIENCE_S = 30.0
 POINTS = Path(__file__).parents[2] / "bundles" / "lift_points"
@@ -225,3 +232,36 @@ def test_a_policy_of_point_clouds_acts_on_the_cloud_and_passes_on_what_it_saw(ta
     state = np.array([0.5, 0.0, 0.2, 1.0], np.float32)
     expected = policy.features(policy.spec.context.context("", found, state))
     assert np.allclose(np.array(chunk.features), expected, atol=1e-4)
+
+
+def test_a_late_policy_server_lets_the_arm_hold_and_the_next_observation_asks_it_again():
+    model = Echo(state_dim=4, cameras=())
+    with running(VlaServer(lambda: model, Settings(port=0))) as server:
+        rclpy.init()
+        talk = Talk(
+            "method=base",
+            "policy=remote",
+            f"policy.url=ws://127.0.0.1:{server.port}",
+            "policy.timeout_s=2",
+        )
+        try:
+            talk.say(RUNNING, 1_000, method="base")
+            talk.spin(0.2)
+            model.hold = True
+            talk.observe(2_000)
+            talk.until(lambda: talk.chunks, "the chunk without an answer")
+            model.hold = False
+            model.go.set()
+            while talk.chunks[-1].actor == "unanswered":  # a busy machine may be late once more
+                count = len(talk.chunks)
+                assert count < 10
+                talk.observe(2_000 + 1_000 * count, decision=count)
+                talk.until(lambda n=count: len(talk.chunks) > n, "the next chunk")
+        finally:
+            talk.close()
+            rclpy.try_shutdown()
+    first, last = talk.chunks[0], talk.chunks[-1]
+    assert (first.actor, first.execute_steps, len(first.features)) == ("unanswered", 0, 10)
+    assert set(first.actions) == {0.0, 1.0}, "no row moves, and the gripper stays open"
+    assert (last.actor, last.execute_steps) == ("base", 6)
+    assert first.bundle_hash == last.bundle_hash != ""

@@ -14,6 +14,7 @@ APT = {
     "h5py": "python3-h5py",
     "jinja2": "python3-jinja2",
     "matplotlib": "python3-matplotlib",
+    "msgpack": "python3-msgpack",
     "numpy": "python3-numpy",
     "PIL": "python3-pil",
     "psutil": "python3-psutil",
@@ -33,25 +34,14 @@ PYPI = {
 }
 # Without an apt package that is new enough: docs/install.md has pip install them.
 PIP_ONLY = {
-    *(
-        "av",
-        "cv2",
-        "fpsample",
-        "mcap",
-        "mujoco",
-        "onnx",
-        "onnxruntime",
-        "pyarrow",
-        "pydantic",
-        "rosbags",
-    ),
-    *("safetensors", "torch"),
+    *("av", "cv2", "fpsample", "mcap", "mujoco", "onnx", "onnxruntime", "pyarrow", "pydantic"),
+    *("rosbags", "safetensors", "torch", "websockets"),
 }
 ALONG = {"zstandard", "backports"}  # mcap and rosbags bring these along
-TEST_ONLY = {"mcap_ros2", "websockets"}  # used by tests, where ROS machines need no more
+TEST_ONLY = {"mcap_ros2"}  # used by tests, where ROS machines need no more
 NO_WHEEL = {"launch", "launch_ros"}  # on ROS machines only
 ROBOT = {"controller_manager_msgs", "franka_msgs"}  # come with a real robot's own packages
-OPTIONAL = {"lerobot", "open3d"} | ROBOT  # asked for by name, never needed
+OPTIONAL = {"lerobot", "open3d", "openpi_client"} | ROBOT  # asked for by name, never needed
 # Needed by the launch files and at run time, imported by nobody.
 NOT_IMPORTED = {
     "geometry_msgs",

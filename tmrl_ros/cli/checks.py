@@ -77,12 +77,13 @@ def main() -> int:
     """Check the bundles of a resolved configuration; print a mistake and return 2."""
     from tmrl_ros.learning.contenders import config_of  # torch
     from tmrl_ros.policies.bundle import check_bundle
+    from tmrl_ros.policies.source import check_policy
     from tmrl_ros.rewards.backends import check_backend
 
     config = read_config(Path(sys.argv[1]))
     try:
         if config.method.name != "scripted":  # a scripted expert needs no policy
-            check_bundle(config.task.bundle, config)
+            check_policy(config)
         for contender in config.comparison.contenders:
             check_bundle(contender.bundle, config_of(config, contender))
         check_backend(config)

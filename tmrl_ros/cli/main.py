@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from tmrl_ros.core.errors import OperatorError
 
-WITH_TORCH = ("pretrain", "export", "replay", "reward")
+WITH_TORCH = ("pretrain", "export", "replay", "reward", "vla-server")
 EXIT_FAILED, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 1, 2, 130
 OVERRIDES_HELP = "task=lift picks a file of config/, session.seed=3 sets a value"
 PLAIN_HELP = "print lines, draw nothing"
@@ -122,6 +122,8 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("replay", help=text, add_help=False)
     text = "train, evaluate and use a learned reward model"
     commands.add_parser("reward", help=text, add_help=False)
+    text = "serve a VLA or a policy bundle to graphs on this or other machines"
+    commands.add_parser("vla-server", help=text, add_help=False)
     text = "write report.html of a session again"
     report = commands.add_parser("report", help=text, description=text)
     report.add_argument("session", nargs="?", help="the newest by default")
@@ -219,6 +221,10 @@ def _dispatch(args: argparse.Namespace) -> int:
         from tmrl_ros.cli.reward import start
 
         return start(args.arguments)
+    if args.command == "vla-server":
+        from tmrl_ros.cli.offline import vla_server
+
+        return vla_server(args.arguments)
     if args.command == "doctor":
         from tmrl_ros.cli.doctor import doctor
 

@@ -25,6 +25,11 @@ def replay(arguments: Sequence[str]) -> int:
     return _become("tmrl_ros.replay.run", arguments)
 
 
+def vla_server(arguments: Sequence[str]) -> int:
+    """Become the program that serves a model."""
+    return _become("tmrl_ros.serving.main", arguments)
+
+
 def report(session: str | None) -> int:
     """Write a session's report again, finished or not, and print where it lies."""
     from tmrl_ros.session.report import build_report  # matplotlib

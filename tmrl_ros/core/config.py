@@ -18,6 +18,7 @@ from tmrl_ros.core.camera_config import Quaternion as Quaternion
 from tmrl_ros.core.comparison import ComparisonConfig
 from tmrl_ros.core.franka_config import FrankaConfig
 from tmrl_ros.core.method_config import MethodConfig as MethodConfig
+from tmrl_ros.core.policy_config import PolicyConfig as PolicyConfig
 from tmrl_ros.core.safety_config import KeepOutConfig as KeepOutConfig
 from tmrl_ros.core.safety_config import Name as Name
 from tmrl_ros.core.safety_config import SafetyConfig as SafetyConfig
@@ -52,6 +53,11 @@ class RobotConfig(Section):
         900.0, gt=0, description="wall time a person has to put the objects back (real arm only)"
     )
     franka: FrankaConfig = FrankaConfig()
+
+    @property
+    def lockstep(self) -> bool:
+        """Whether robot time waits for whoever computes."""
+        return self.kind == "sim" and not self.realtime
 
     @property
     def driver(self) -> str:
@@ -261,6 +267,7 @@ class Config(Section):
     reward: RewardConfig = RewardConfig()
     comparison: ComparisonConfig = ComparisonConfig()
     teleop: TeleopConfig = TeleopConfig()
+    policy: PolicyConfig = PolicyConfig()
 
     @model_validator(mode="after")
     def _parts_agree(self) -> Config:
@@ -280,6 +287,15 @@ class Config(Section):
                     f"task.home_position_m {home} is inside the keep-out box {box.name}"
                 )
         cameras = [camera.name for camera in self.cameras.cameras]
+        age_s = self.safety.max_chunk_age_s
+        if self.policy.remote and not self.robot.lockstep and self.policy_timeout_s > age_s:
+            raise ValueError(
+                f"policy.timeout_s={self.policy.timeout_s} is above safety.max_chunk_age_s="
+                f"{age_s}: a chunk that comes so late would stop the arm"
+            )
+        asked = [*self.policy.cameras.values(), *self.policy.openpi.images]
+        if strangers := [name for name in asked if self.policy.remote and name not in cameras]:
+            raise ValueError(f"policy names cameras {strangers}, which are not among {cameras}")
         if strangers := [name for name in self.reward.cameras if name not in cameras]:
             raise ValueError(f"reward.cameras {strangers} are not among the cameras {cameras}")
         if self.reward.backend == "simulator" and self.robot.kind != "sim":
@@ -297,6 +313,16 @@ class Config(Section):
         if self.cameras.driver != "auto":
             return self.cameras.driver
         return "simulated" if self.robot.kind == "sim" else "realsense_topics"
+
+    @property
+    def policy_timeout_s(self) -> float:
+        """Wall time that a policy server may take for an answer.
+
+        Where robot time goes on meanwhile, a chunk older than `safety.max_chunk_age_s` would latch
+        the stop; one that was given up before only lets the arm hold.
+        """
+        age_s = self.safety.max_chunk_age_s
+        return self.policy.timeout_s or (5.0 if self.robot.lockstep else 0.8 * age_s)
 
     @property
     def reward_bundle(self) -> Path:

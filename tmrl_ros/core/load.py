@@ -30,6 +30,7 @@ FOLDERS = {
     "reward": "rewards",
     "comparison": "comparisons",
     "teleop": "teleop",
+    "policy": "policies",
 }
 DEFAULTS = {
     "robot": "sim",
@@ -42,6 +43,7 @@ DEFAULTS = {
     "reward": "simulator",
     "comparison": "none",
     "teleop": "off",
+    "policy": "local",
 }
 
 OF_THE_CELL = ("safety", "cameras")  # never the simulation's by default where an arm is real
@@ -59,6 +61,8 @@ NOT_OF_THE_EXPERIMENT = (
     "console_latch_s",
     "rviz",
 )
+# Likewise of `policy`, which counts where a server computes it.
+NOT_OF_THE_POLICY = ("url", "token_file", "connect_s", "reconnect_s")
 
 
 def config_folder() -> Path:
@@ -233,6 +237,9 @@ def config_hash(config: Config) -> str:
     """Hash of everything but where it runs and who watches: equal hashes mean equal experiments."""
     values = _portable(config)
     values.pop("teleop")
+    policy = values.pop("policy")
+    if config.policy.remote:
+        values["policy"] = {k: policy[k] for k in policy if k not in NOT_OF_THE_POLICY}
     for key in NOT_OF_THE_EXPERIMENT:
         values["session"].pop(key)
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]

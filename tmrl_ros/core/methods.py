@@ -13,12 +13,15 @@ class Capability(StrEnum):
     """What a policy can be steered by, as its bundle declares it.
 
     `PLANS`: its chunks are tool positions and openings, which plans can tell (`data/plans.py`).
+    `CONTEXT_NOISE`: it takes the context's noise as a vector, which an actor can choose.
+    `CONTEXT_SEED`: it takes a seed, so that noise can be held over an episode or drawn afresh.
     `BATCH`: it makes several chunks at one decision.
     """
 
     ACTION_NOISE = "action_noise"
     CONTEXT_TIMESTEP = "context_timestep"
     CONTEXT_NOISE = "context_noise"
+    CONTEXT_SEED = "context_seed"
     PLANS = "plans"
     BATCH = "batch"
 
@@ -42,12 +45,13 @@ class MethodTraits:
 
 
 _NOISE, _PLANS, _BATCH = Capability.ACTION_NOISE, Capability.PLANS, Capability.BATCH
-_CONTEXT = (Capability.CONTEXT_TIMESTEP, Capability.CONTEXT_NOISE)
+_TIMESTEP = Capability.CONTEXT_TIMESTEP
+_SEED, _CONTEXT_NOISE = Capability.CONTEXT_SEED, Capability.CONTEXT_NOISE
 METHODS: dict[str, MethodTraits] = {
-    "tmrl": MethodTraits(frozenset({_NOISE, *_CONTEXT, _PLANS, _BATCH}), "plan"),
+    "tmrl": MethodTraits(frozenset({_NOISE, _TIMESTEP, _SEED, _PLANS, _BATCH}), "plan"),
     "expo": MethodTraits(frozenset({_NOISE, _PLANS, _BATCH}), "plan"),
     "dsrl": MethodTraits(frozenset({_NOISE}), "noise"),
-    "tmrl_paper": MethodTraits(frozenset({_NOISE, *_CONTEXT}), "noise"),
+    "tmrl_paper": MethodTraits(frozenset({_NOISE, _TIMESTEP, _CONTEXT_NOISE}), "noise"),
     "rlpd": MethodTraits(frozenset({_PLANS}), "plan"),
     "vgps": MethodTraits(frozenset({_NOISE, _PLANS, _BATCH}), "plan"),
     "base": MethodTraits(frozenset(), ""),

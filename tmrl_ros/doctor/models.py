@@ -20,9 +20,8 @@ from tmrl_ros.core.config import Config
 from tmrl_ros.core.errors import OperatorError
 from tmrl_ros.core.load import read_config
 from tmrl_ros.doctor.finding import Finding, bad, good, skipped, warning
-from tmrl_ros.policies.bundle import check_bundle
-from tmrl_ros.policies.onnx_backend import load_policy
-from tmrl_ros.policies.policy import ChunkPolicy
+from tmrl_ros.policies.policy import Policy
+from tmrl_ros.policies.source import open_policy
 from tmrl_ros.rewards.backends import check_backend
 
 REPETITIONS = 10
@@ -40,17 +39,16 @@ def policy(config: Config) -> list[Finding]:
     """Bundle and speed of the policy."""
     if config.method.name == "scripted":
         return [skipped("policy", "a scripted expert needs none")]
-    folder = config.task.bundle
     try:
-        spec = check_bundle(folder, config)
-        loaded, how = load_policy(folder, config.session.inference, config.session.torch_threads)
+        loaded, spec, how = open_policy(config)
     except OperatorError as error:
         return [bad("policy", str(error), "see the sentence before")]
-    text = f"{folder.name} ({spec.digest()}), {spec.training.demonstrations} demonstrations"
+    name = config.policy.url if config.policy.remote else config.task.bundle.name
+    text = f"{name} ({spec.digest()}), {spec.training.demonstrations} demonstrations"
     return [good("policy", text), decision_time(loaded, config, how)]
 
 
-def decision_time(loaded: ChunkPolicy, config: Config, how: str) -> Finding:
+def decision_time(loaded: Policy, config: Config, how: str) -> Finding:
     """How long the chunks of one decision take."""
     count = config.method.samples
     size = loaded.spec.context.size

@@ -27,7 +27,7 @@ from tmrl_ros.learning.learners.rerank import actor_and_critics
 from tmrl_ros.learning.methods import Sizes, acting_module, chooser_for
 from tmrl_ros.learning.warmup import Exploration, prior
 from tmrl_ros.policies.context import feature_size
-from tmrl_ros.policies.policy import ChunkPolicy
+from tmrl_ros.policies.policy import Policy
 
 WARMUP, LEARNED, BASE, PROBE = "warmup", "learned", "base", "probe"
 
@@ -46,7 +46,7 @@ class ActingPolicy:
 
     def __init__(
         self,
-        policy: ChunkPolicy,
+        policy: Policy,
         method: MethodConfig,
         workspace: Workspace | None = None,
         *,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tmrl_ros.core.comparison import ContenderConfig
-from tmrl_ros.core.config import Config
+from tmrl_ros.core.config import Config, PolicyConfig
 from tmrl_ros.core.errors import BundleError, OperatorError
 from tmrl_ros.core.load import read_config
 from tmrl_ros.data.episodes_log import write_bytes_atomic
@@ -39,7 +39,8 @@ class Contender:
 def config_of(config: Config, contender: ContenderConfig) -> Config:
     """The session's configuration, as if the contender alone acted in it."""
     task = config.task.model_copy(update={"bundle": contender.bundle})
-    return config.model_copy(update={"task": task, "method": contender.method})
+    own = {"task": task, "method": contender.method, "policy": PolicyConfig()}
+    return config.model_copy(update=own)
 
 
 def load_contenders(config: Config, make: Callable[[Config], ActingPolicy]) -> dict[str, Contender]:
@@ -79,6 +80,11 @@ def take_out(session: Path, out: Path) -> None:
         OperatorError: The session has no checkpoint, or a damaged one.
     """
     config = read_config(session / "config.yaml")
+    if config.policy.remote:
+        raise OperatorError(
+            f"{session} acted with a policy of {config.policy.url}, which cannot be compared: only "
+            "policies of bundles can."
+        )
     spec = read_spec(config.task.bundle)
     sizes = Sizes(feature_size(spec.context), spec.action.size, spec.context.size)
     checkpoints = session / "checkpoints"

@@ -20,7 +20,7 @@ from tmrl_ros.learning.learners.rerank import acting_of
 from tmrl_ros.learning.learners.rlpd import PlanActor, RlpdLearner
 from tmrl_ros.learning.learners.tmrl import TmrlLearner
 from tmrl_ros.learning.learners.tmrl_paper import TmrlPaperLearner, paper_actor, paper_critics
-from tmrl_ros.policies.policy import ChunkPolicy
+from tmrl_ros.policies.policy import Policy
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Method:
 
     learner: Callable[[MethodConfig, Sizes, int], Learner]
     acting: Callable[[MethodConfig, Sizes], nn.Module]
-    chooser: Callable[[ChunkPolicy, MethodConfig, Reach], Chooser]
+    chooser: Callable[[Policy, MethodConfig, Reach], Chooser]
 
 
 def learner_for(method: MethodConfig, sizes: Sizes, seed: int) -> Learner:
@@ -57,7 +57,7 @@ def acting_module(method: MethodConfig, sizes: Sizes) -> nn.Module:
     return PARTS[method.name].acting(method, sizes)
 
 
-def chooser_for(policy: ChunkPolicy, method: MethodConfig, reach: Reach) -> Chooser:
+def chooser_for(policy: Policy, method: MethodConfig, reach: Reach) -> Chooser:
     """What chooses chunks for a method; the base policy's is never asked."""
     found = PARTS.get(method.name)
     return (found.chooser if found else NoiseChooser)(policy, method, reach)

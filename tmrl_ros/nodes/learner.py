@@ -34,8 +34,8 @@ from tmrl_ros.learning.demonstrated import Cutter
 from tmrl_ros.learning.methods import Sizes
 from tmrl_ros.learning.progress import Weights
 from tmrl_ros.nodes.common import EVENTS, ConfiguredNode, run_node
-from tmrl_ros.policies.bundle import check_bundle
 from tmrl_ros.policies.context import feature_size
+from tmrl_ros.policies.source import check_policy
 
 LOOK_S = 1.0  # between looks at what was cut or judged again
 SLICE_S = 0.02  # longest stretch of updates between looks at the messages
@@ -54,7 +54,7 @@ class Learner(ConfiguredNode):
         """Restore from the checkpoint and the session's bags, then listen."""
         super().__init__("learner")
         prepare_torch(self.config.session.torch_threads)
-        spec = check_bundle(self.config.task.bundle, self.config)
+        spec = check_policy(self.config)
         self._core = LearnerCore(
             self.config.method,
             Sizes(feature_size(spec.context), spec.action.size, spec.context.size),

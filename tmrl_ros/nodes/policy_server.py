@@ -17,6 +17,7 @@ from tmrl_ros.core.attempts import is_ahead
 from tmrl_ros.core.comparison import letter_of
 from tmrl_ros.core.compute import prepare_torch
 from tmrl_ros.core.config import Config
+from tmrl_ros.core.errors import OperatorError
 from tmrl_ros.core.types import Chunk, ChunkSource, Episode, EpisodeState, Float32Array, Phase
 from tmrl_ros.data import decode
 from tmrl_ros.learning.acting import ActingPolicy, Decision
@@ -25,14 +26,14 @@ from tmrl_ros.learning.choosing.reach import Boxes
 from tmrl_ros.learning.contenders import load_contenders
 from tmrl_ros.nodes.common import EVENTS, RELIABLE, ConfiguredNode, run_node
 from tmrl_ros.nodes.convert import chunk_to_msg
-from tmrl_ros.policies.bundle import check_bundle
-from tmrl_ros.policies.onnx_backend import load_policy
+from tmrl_ros.policies.source import open_policy
 
 if TYPE_CHECKING:
     from tmrl_ros.policies.scripted import ScriptedDemonstrator
 
 REWARD_WAIT_S = 0.5
 KEPT_PARAMETERS = 8
+UNANSWERED = "unanswered"
 
 
 class PolicyServer(ConfiguredNode):
@@ -51,8 +52,8 @@ class PolicyServer(ConfiguredNode):
 
             self._scripted = ScriptedDemonstrator(task, self.config.robot.gripper_max_width_m)
         else:
-            self._bundle_hash = check_bundle(task.bundle, self.config).digest()
             self._acting = self._load(self.config)
+            self._bundle_hash = self._acting.policy.spec.digest()
             self._warm_up()
         self._contenders = load_contenders(self.config, self._load)
         self._episode: Episode | None = None
@@ -72,9 +73,10 @@ class PolicyServer(ConfiguredNode):
 
     def _load(self, config: Config) -> ActingPolicy:
         """The policy of a configuration, and the way it is fine-tuned."""
-        session, safety = config.session, config.safety
-        policy, how = load_policy(config.task.bundle, session.inference, session.torch_threads)
-        self.get_logger().info(f"Chunks of {config.task.bundle.name} are sampled by {how}.")
+        safety = config.safety
+        policy, _, how = open_policy(config)
+        source = "" if config.policy.remote else f" of {config.task.bundle.name}"
+        self.get_logger().info(f"Chunks{source} are sampled by {how}.")
         workspace = np.array(safety.workspace_min_m), np.array(safety.workspace_max_m)
         row_m = safety.max_speed_mps / config.robot.control_rate_hz
         boxes = Boxes.of(safety)
@@ -97,6 +99,8 @@ class PolicyServer(ConfiguredNode):
             return
         if episode.state in (EpisodeState.RESETTING, EpisodeState.RUNNING):
             self._begin(episode)
+        if episode.state is EpisodeState.RESETTING and self._acting is not None:
+            self._prepare(self._acting)
         if self._early is not None and not self._is_ahead(self._early):
             observation, self._early = self._early, None
             self._on_observation(observation)
@@ -128,6 +132,13 @@ class PolicyServer(ConfiguredNode):
             method=method,
             deterministic=episode.deterministic,
         )
+
+    def _prepare(self, acting: ActingPolicy) -> None:
+        """A policy server that was lost may be found again before the first observation."""
+        try:
+            acting.policy.prepare()
+        except OperatorError as error:
+            self.get_logger().error(f"Nobody is there to act yet: {error}")
 
     def _weights_for(self, episode: Episode) -> PolicyParameters | None:
         """The newest weights; in lockstep the ones from exactly `learner_lag_episodes` ago.
@@ -178,6 +189,9 @@ class PolicyServer(ConfiguredNode):
         except ValueError as error:
             self.get_logger().error(f"Observation {msg.sequence} cannot be acted on: {error}")
             return
+        except OperatorError as error:  # of a policy server: the next observation asks it again
+            self.get_logger().error(f"The arm holds at observation {msg.sequence}: {error}")
+            decision = self._nothing(msg)
         elapsed_ms = (time.perf_counter() - started) * 1e3
         if self._waiting is not None:
             self._answer()
@@ -211,6 +225,8 @@ class PolicyServer(ConfiguredNode):
     def _execute_steps(self, decision: Decision) -> int:
         if self._scripted is not None:
             return min(self._scripted.execute_steps, len(decision.actions))
+        if decision.actor == UNANSWERED:
+            return 0
         assert self._acting is not None
         return self._acting.policy.spec.action.execute_steps
 
@@ -226,6 +242,15 @@ class PolicyServer(ConfiguredNode):
             return Decision(actions=actions, features=NOTHING, actor="scripted")
         assert self._acting is not None
         return self._acting.decide(self._raw_context(msg))
+
+    def _nothing(self, msg: Observation) -> Decision:
+        """A chunk that stays where the arm is, none of which is carried out."""
+        assert self._acting is not None
+        policy = self._acting.policy
+        still = np.zeros((policy.spec.action.horizon, policy.spec.action.size))
+        still[:, 3] = float(msg.state[3])
+        features = policy.features(self._raw_context(msg))
+        return Decision(actions=still, features=features, actor=UNANSWERED)
 
     def _raw_context(self, msg: Observation) -> Float32Array:
         assert self._acting is not None
@@ -293,7 +318,7 @@ class PolicyServer(ConfiguredNode):
             )
             response.chunk = chunk_to_msg(self._chunk(request.observation, decision, 0, True, 0.0))
             response.success = True
-        except ValueError as error:
+        except (ValueError, OperatorError) as error:
             response.message = str(error)
         return response
 

@@ -119,7 +119,7 @@ class PolicySpec(BundleSpec):
     """The content of `policy.json`."""
 
     format: Literal[1, 2] = 2
-    kind: Literal["state_flow", "keypoint_flow"] = "state_flow"
+    kind: Literal["state_flow", "keypoint_flow", "served"] = "state_flow"
     action: ActionSpec
     observation: ObservationSpec
     smoothing: ContextSmoothing
@@ -211,7 +211,21 @@ def check_bundle(folder: Path, config: Config) -> PolicySpec:
     """
     spec = read_spec(folder)
     FOLDER.intact_weights(folder, spec.weights_sha256)
-    where = folder / SPEC_FILE
+    check_fit(spec, config, folder / SPEC_FILE)
+    return spec
+
+
+def check_fit(spec: PolicySpec, config: Config, where: Path | str) -> None:
+    """Compare a policy with robot, task and method.
+
+    Args:
+        spec: The policy's description.
+        config: The resolved configuration.
+        where: File or server that the description comes from.
+
+    Raises:
+        BundleError: One sentence: what the policy needs and what the configuration has.
+    """
     robot = config.robot
     if spec.action.rate_hz != robot.control_rate_hz:
         raise BundleError(
@@ -225,7 +239,6 @@ def check_bundle(folder: Path, config: Config) -> PolicySpec:
         )
     _check_observation(spec.observation, config, where)
     check_capabilities(spec, config.method, where)
-    return spec
 
 
 def _base(frame: str) -> str:
@@ -233,7 +246,7 @@ def _base(frame: str) -> str:
     return frame.removeprefix("panda_").removeprefix("fr3_")
 
 
-def _check_observation(observation: ObservationSpec, config: Config, where: Path) -> None:
+def _check_observation(observation: ObservationSpec, config: Config, where: Path | str) -> None:
     if observation.encoder is not None:
         if why := observation.encoder.misfit(config.cameras):
             raise BundleError(

@@ -25,35 +25,38 @@ def offered(spec: PolicySpec) -> frozenset[Capability]:
         found.add(Capability.PLANS)
         if Capability.CONTEXT_TIMESTEP in found:
             found.add(Capability.CONTEXT_NOISE)
+    if Capability.CONTEXT_NOISE in found:
+        found.add(Capability.CONTEXT_SEED)  # a seed stands for the vector that is drawn with it
     if spec.action.horizon < PLAN_ROWS:
         found.discard(Capability.PLANS)
     return frozenset(found)
 
 
-def check_capabilities(spec: PolicySpec, method: MethodConfig, where: Path) -> None:
+def check_capabilities(spec: PolicySpec, method: MethodConfig, where: Path | str) -> None:
     """Refuse a method that the policy cannot be fine-tuned with.
 
     Args:
         spec: The policy's description.
         method: The chosen method.
-        where: File the description comes from.
+        where: File or server that the description comes from.
 
     Raises:
         BundleError: One sentence: method, bundle, what is missing and which methods would do.
     """
     has, needs = offered(spec), METHODS[method.name].needs
+    kind = "bundle" if isinstance(where, Path) else "server"
     if missing := [item for item in Capability if item in needs - has]:
         fit = [name for name, traits in METHODS.items() if traits.needs <= has]
         raise BundleError(
             f"{where}: method {method.name} needs a policy that takes "
-            f"{' and '.join(missing)}; the bundle declares "
+            f"{' and '.join(missing)}; the {kind} declares "
             f"{', '.join(sorted(spec.capabilities)) or 'nothing'}. Use method="
-            f"{', '.join(name for name in fit if name != 'scripted')}, or another bundle."
+            f"{', '.join(name for name in fit if name != 'scripted')}, or another {kind}."
         )
     if method.samples > spec.max_samples:
         key = "rerank_samples" if method.rerank_samples else "candidates"
         raise BundleError(
             f"{where}: method {method.name} chooses among method.{key}={method.samples} chunks, "
-            f"the bundle makes at most {spec.max_samples} at a decision: set "
-            f"method.{key}={spec.max_samples} or use another bundle."
+            f"the {kind} makes at most {spec.max_samples} at a decision: set "
+            f"method.{key}={spec.max_samples} or use another {kind}."
         )

@@ -28,6 +28,42 @@ class Flow(Protocol):
         """(B, H, A), (B, C), (B,), (B, C) float32 -> (B, H, A); contexts are not smoothed yet."""
 
 
+class Policy(Protocol):
+    """A frozen policy to those who choose noise for it; where it is computed is its own matter."""
+
+    spec: PolicySpec
+
+    @property
+    def z_size(self) -> int:
+        """Length of the action noise z."""
+
+    @property
+    def needs_pictures(self) -> bool:
+        """Whether observations must come with their images and points."""
+
+    def prepare(self) -> None:
+        """An episode is about to begin: be ready to answer.
+
+        Raises:
+            OperatorError: Whoever computes the policy is not there.
+        """
+
+    def raw_context(self, observation: RecordedObservation) -> Float32Array:
+        """Raw context (C,) of an observation."""
+
+    def features(self, context: Float32Array) -> Float32Array:
+        """What actor and critics see of one raw context (C,)."""
+
+    def sample(
+        self,
+        contexts: Float32Array,
+        z: Float32Array,
+        t_context: Float32Array,
+        eps_context: Float32Array,
+    ) -> FloatArray:
+        """Chunks (B, H, A) for a batch of decisions; see `ChunkPolicy.sample`."""
+
+
 @dataclass(frozen=True)
 class TorchFlow:
     """Samples with the network itself."""
@@ -71,6 +107,9 @@ class ChunkPolicy:
     def needs_pictures(self) -> bool:
         """Whether observations must come with their images and points."""
         return self.network.encoder is not None
+
+    def prepare(self) -> None:
+        """Nothing is needed: it is in this process."""
 
     def raw_context(self, observation: RecordedObservation) -> Float32Array:
         """Raw context (C,) of an observation.

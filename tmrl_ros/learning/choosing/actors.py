@@ -17,14 +17,14 @@ from tmrl_ros.learning.choosing.reach import Reach, kept_within
 from tmrl_ros.learning.learners.networks import Actor, sinusoidal_t
 from tmrl_ros.learning.learners.rerank import actor_and_critics, pick
 from tmrl_ros.learning.learners.rlpd import PlanActor
-from tmrl_ros.policies.policy import ChunkPolicy
+from tmrl_ros.policies.policy import Policy
 
 
 @dataclass(frozen=True)
 class NoiseChooser:
     """An actor chooses z; t is 0."""
 
-    policy: ChunkPolicy
+    policy: Policy
     method: MethodConfig
     reach: Reach
 
@@ -49,7 +49,7 @@ class NoiseChooser:
 class PaperChooser:
     """An actor chooses z, t and the context noise; all uniform in warm-up."""
 
-    policy: ChunkPolicy
+    policy: Policy
     method: MethodConfig
     reach: Reach
 
@@ -78,7 +78,7 @@ class PaperChooser:
 class PlanChooser:
     """An actor chooses the motion; the policy only acts in warm-up, as it is."""
 
-    policy: ChunkPolicy
+    policy: Policy
     method: MethodConfig
     reach: Reach
 

@@ -16,7 +16,7 @@ from tmrl_ros.learning.choosing.choice import Choice, Episode, small_z
 from tmrl_ros.learning.choosing.reach import Reach
 from tmrl_ros.learning.learners.expo import Editor
 from tmrl_ros.learning.learners.rerank import pick
-from tmrl_ros.policies.policy import ChunkPolicy
+from tmrl_ros.policies.policy import Policy
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class CandidateChooser:
     in evaluations all are chunks of the policy's own.
     """
 
-    policy: ChunkPolicy
+    policy: Policy
     method: MethodConfig
     reach: Reach
 

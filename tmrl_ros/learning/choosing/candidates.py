@@ -10,7 +10,7 @@ from tmrl_ros.core.config import MethodConfig
 from tmrl_ros.core.types import Float32Array, FloatArray
 from tmrl_ros.data.plans import KEPT_CANDIDATES, PLAN_ROWS, PLAN_SCALE_M, move_plan, plan_of
 from tmrl_ros.learning.choosing.reach import Reach, kept_within
-from tmrl_ros.policies.policy import ChunkPolicy
+from tmrl_ros.policies.policy import Policy
 
 Z_LIMIT = 2.0
 
@@ -42,7 +42,7 @@ class Candidates:
 
 
 def draw(
-    policy: ChunkPolicy,
+    policy: Policy,
     context: Float32Array,
     method: MethodConfig,
     rng: np.random.Generator,
@@ -96,7 +96,7 @@ def shifted(actions: FloatArray, edits: Float32Array) -> FloatArray:
 
 
 def samples(
-    policy: ChunkPolicy,
+    policy: Policy,
     context: Float32Array,
     rng: np.random.Generator,
     *,
@@ -121,7 +121,7 @@ def samples(
 def edited_along(
     drawn: Candidates,
     edits: Float32Array,
-    policy: ChunkPolicy,
+    policy: Policy,
     context: Float32Array,
     reach: Reach,
 ) -> Candidates:

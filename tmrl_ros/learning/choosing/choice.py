@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from tmrl_ros.core.config import MethodConfig
 from tmrl_ros.core.types import Float32Array, FloatArray
-from tmrl_ros.policies.policy import ChunkPolicy
+from tmrl_ros.policies.policy import Policy
 
 NOTHING = np.zeros(0, np.float32)
 
@@ -65,28 +65,26 @@ class Chooser(Protocol):
         """With what was learned."""
 
 
-def base_noise(policy: ChunkPolicy, rng: np.random.Generator) -> Float32Array:
+def base_noise(policy: Policy, rng: np.random.Generator) -> Float32Array:
     """Noise as in training, drawn anew for every row (H, A): the frozen policy as it is."""
     shape = (policy.spec.action.horizon, policy.z_size)
     return rng.standard_normal(shape).astype(np.float32)
 
 
 def decoded(
-    policy: ChunkPolicy, context: Float32Array, z: Float32Array, t: float, eps: Float32Array
+    policy: Policy, context: Float32Array, z: Float32Array, t: float, eps: Float32Array
 ) -> Choice:
     """The chunk of one (z, t); z is (Z,), or (H, Z) for noise of its own in every row."""
     actions = policy.sample(context[None], z[None], np.array([t], np.float32), eps[None])[0]
     return Choice(actions, z if z.ndim == 1 else NOTHING, t, eps)
 
 
-def unlearned_z(
-    policy: ChunkPolicy, method: MethodConfig, rng: np.random.Generator
-) -> Float32Array:
+def unlearned_z(policy: Policy, method: MethodConfig, rng: np.random.Generator) -> Float32Array:
     """Action noise from all of an actor's range, as one that has learned nothing could choose."""
     return (method.z_bound * rng.uniform(-1, 1, policy.z_size)).astype(np.float32)
 
 
-def small_z(policy: ChunkPolicy, method: MethodConfig, rng: np.random.Generator) -> Float32Array:
+def small_z(policy: Policy, method: MethodConfig, rng: np.random.Generator) -> Float32Array:
     """Action noise for warm-up."""
     z = method.warmup_z_std * rng.standard_normal(policy.z_size)
     return np.clip(z, -method.z_bound, method.z_bound).astype(np.float32)

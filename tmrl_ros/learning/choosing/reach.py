@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tmrl_ros.core.config import SafetyConfig
 from tmrl_ros.core.types import Float32Array, FloatArray
-from tmrl_ros.policies.policy import ChunkPolicy
+from tmrl_ros.policies.policy import Policy
 
 MARGIN_M = 0.005
 """Chunks stay this far inside the workspace, and this much further from boxes than they must."""
@@ -92,7 +92,7 @@ class Reach:
 
 
 def kept_within(
-    actions: FloatArray, policy: ChunkPolicy, context: Float32Array, reach: Reach
+    actions: FloatArray, policy: Policy, context: Float32Array, reach: Reach
 ) -> FloatArray:
     """Chunks (n, H, 4) whose rows stay inside the workspace and out of the boxes."""
     if reach.workspace is None:
