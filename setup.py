@@ -15,6 +15,7 @@ NODES = (
     "console",
     "episode_manager",
     "franka",
+    "host_link",
     "learner",
     "perception",
     "policy_server",

@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
@@ -46,11 +47,15 @@ class Run:
     """One `tmrl finetune` and its session."""
 
     def __init__(
-        self, session: Path, words: list[str], environment: dict[str, str] | None = None
+        self,
+        session: Path,
+        words: list[str],
+        environment: dict[str, str] | None = None,
+        prefix: Sequence[str] = (),
     ) -> None:
         self.session = session
         self.output_file = session.parent / f"output-{time.monotonic_ns()}.txt"
-        argv = [sys.executable, "-m", "tmrl_ros.cli.main", "finetune", "--plain", *words]
+        argv = [*prefix, sys.executable, "-m", "tmrl_ros.cli.main", "finetune", "--plain", *words]
         with self.output_file.open("wb") as output:
             self.process = subprocess.Popen(
                 argv,

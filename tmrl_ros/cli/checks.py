@@ -16,6 +16,7 @@ from pathlib import Path
 from tmrl_ros.core.config import Config
 from tmrl_ros.core.environment import node_environment
 from tmrl_ros.core.errors import BundleError, ConfigurationError, OperatorError
+from tmrl_ros.core.hosts import ROBOT
 from tmrl_ros.core.load import read_config
 from tmrl_ros.core.parent import end_with_parent
 
@@ -37,8 +38,9 @@ def check_start(config: Config, config_file: Path, nodes: Sequence[str]) -> None
         ConfigurationError: Another graph uses the domain, or a check did not end.
     """
     environment = {**os.environ, **node_environment(config)}
-    # Started one after the other, waited for together.
-    bundle = _start([sys.executable, "-m", "tmrl_ros.cli.checks", str(config_file)], environment)
+    # Started one after the other, waited for together. The policy is looked at where it runs.
+    check = [sys.executable, "-m", "tmrl_ros.cli.checks", str(config_file)]
+    bundle = _start(check if config.session.host != ROBOT else ["true"], environment)
     probe = _probe(nodes, environment)
     try:
         said, failed = _finish(bundle, "the policy bundle")

@@ -26,6 +26,7 @@ from tmrl_ros.cli.session_folder import CONFIG_FILE, SESSIONS, newest_session
 from tmrl_ros.core.config import Config
 from tmrl_ros.core.environment import node_environment
 from tmrl_ros.core.graph import NodeSpec, nodes_for
+from tmrl_ros.core.hosts import ALL, ROBOT
 from tmrl_ros.core.load import config_hash, write_config
 from tmrl_ros.doctor.cameras import calibrations
 from tmrl_ros.doctor.finding import Finding, Level, bad, good, skipped
@@ -92,7 +93,12 @@ def checks(overrides: Sequence[str], *, graph: bool, remember: bool = False) -> 
         folder = Path(name)
         session = config.session.model_copy(update={"dir": folder})
         write_config(config.model_copy(update={"session": session}), folder / CONFIG_FILE)
-        yield from _asked("models", "tmrl_ros.doctor.models", folder, config)
+        if config.session.host == ROBOT:
+            yield skipped("models", "they run on the gpu PC: `tmrl doctor --no-graph` there")
+        else:
+            yield from _asked("models", "tmrl_ros.doctor.models", folder, config)
+        if config.session.host != ALL:
+            yield from _asked("other PC", "tmrl_ros.nodes.host_link", folder, config, ["--look"])
         if running:
             there = nodes_for(config, running / CONFIG_FILE, "up")
             yield from _look(folder, config, there, options)

@@ -110,11 +110,10 @@ def _rehearse(
     if here:
         found += _in_graph(session, here, console, random=random, seed=args.seed, two_pcs=False)
     if apart and not random:
-        reasons = {fault: why_not(fault.subject) for fault in apart}
-        found += [Result(f.name, Seen(), skipped=why) for f, why in reasons.items() if why]
-        able = [fault for fault, why in reasons.items() if not why]
-        if able:
-            found += _in_graph(session, able, console, random=0, seed=args.seed, two_pcs=True)
+        if why := why_not():
+            found += [Result(fault.name, Seen(), skipped=why) for fault in apart]
+        else:
+            found += _in_graph(session, apart, console, random=0, seed=args.seed, two_pcs=True)
     about = {"seed": args.seed, "random": bool(random)}
     write_json(session.path / RESULT, found, about)
     return found

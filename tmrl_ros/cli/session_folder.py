@@ -13,6 +13,7 @@ from typing import IO
 
 from tmrl_ros.core.config import Config, SessionConfig
 from tmrl_ros.core.errors import ConfigurationError
+from tmrl_ros.core.hosts import ROBOT
 from tmrl_ros.core.load import (
     change_config,
     load_config,
@@ -32,6 +33,8 @@ RESUME_MAY_CHANGE = (
     "session.max_robot_minutes",
     "session.operator",
     "session.domain_id",
+    "session.host",
+    "session.localhost_only",
     "session.fallback_window",
     "session.fallback_every",
     "session.fallback_episodes",
@@ -112,7 +115,8 @@ def session_for(kind: str, overrides: Sequence[str], resume: str | None = None) 
     else:
         session, known = new_session(overrides, kind=kind), False
     method = session.config.method
-    if kind == "deploy" and method.learns and not known:
+    learner_elsewhere = session.config.session.host == ROBOT
+    if kind == "deploy" and method.learns and not known and not learner_elsewhere:
         raise ConfigurationError(
             f"deploy with method={method.name} needs a session that has learned, and "
             f"{shown(session.path)} has nothing in {CHECKPOINTS}/: name a session with --resume, "

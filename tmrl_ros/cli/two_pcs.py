@@ -6,87 +6,97 @@ import contextlib
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 from tmrl_ros.core.environment import dds_profile
+from tmrl_ros.core.errors import ConfigurationError
+from tmrl_ros.core.hosts import GPU, ROBOT, runs_on
+from tmrl_ros.rehearsal.cable import CABLE, TUN, change_cable
 
-ROBOT, GPU = "tmrl_robot", "tmrl_gpu"
-ON_GPU_PC = ("policy_server", "learner", "reward")
+NAMESPACES = {ROBOT: "tmrl_robot", GPU: "tmrl_gpu"}
+DEVICES = {ROBOT: "robot0", GPU: "gpu0"}
+MTU = "9000"
 
 
-def why_not(change: str) -> str:
-    """Why a change of the link between two PCs cannot be rehearsed here; "" when it can."""
+def why_not() -> str:
+    """Why two PCs cannot be had on this machine; "" when they can."""
     if os.geteuid() != 0:
         return "network namespaces need root"
-    missing = [tool for tool in ("ip", "tc") if shutil.which(tool) is None]
-    if missing:
-        return f"{missing[0]} is not installed (iproute2)"
-    probe = f"{ROBOT}_probe"
+    if shutil.which("ip") is None:
+        return "ip is not installed (iproute2)"
+    if not os.access(TUN, os.R_OK | os.W_OK):
+        return f"{TUN} cannot be opened"
+    probe = f"{NAMESPACES[ROBOT]}_probe"
     made = subprocess.run(["ip", "netns", "add", probe], capture_output=True, check=False)
     if made.returncode:
         return f"no network namespaces here: {made.stderr.decode().strip()}"
-    try:
-        if change == "down":
-            return ""
-        words = ["ip", "netns", "exec", probe, "tc", "qdisc", "add", "dev", "lo", "root", "netem"]
-        done = subprocess.run([*words, "loss", "1%"], capture_output=True, check=False)
-        return (
-            f"tc netem does not work here: {done.stderr.decode().strip()}"
-            if done.returncode
-            else ""
-        )
-    finally:
-        subprocess.run(["ip", "netns", "del", probe], check=False)
+    subprocess.run(["ip", "netns", "del", probe], check=False)
+    return ""
 
 
 class TwoPcs:
-    """The two namespaces; leaving it removes them."""
+    """The two namespaces and the cable; leaving it removes them."""
 
     def __init__(self, folder: Path) -> None:
-        """`folder` belongs to the session."""
-        self._folder = folder
+        """`folder` belongs to the session; the cable's file will lie in it."""
+        self.cable = folder / "cable.txt"
+        self._carrier: subprocess.Popen[str] | None = None
 
     @property
     def environment(self) -> dict[str, str]:
-        """DDS as between two machines."""
+        """DDS as between two machines, and where the cable is changed."""
         return {
             "ROS_AUTOMATIC_DISCOVERY_RANGE": "SUBNET",
             "FASTRTPS_DEFAULT_PROFILES_FILE": str(dds_profile(localhost_only=False)),
+            CABLE: str(self.cable),
         }
 
     def __enter__(self) -> TwoPcs:
-        self.__exit__()
-        for name in (ROBOT, GPU):
-            _ip("netns", "add", name)
-            _ip("-n", name, "link", "set", "lo", "up")
-        _ip(
-            "link",
-            "add",
-            "robot0",
-            "netns",
-            ROBOT,
-            "type",
-            "veth",
-            "peer",
-            "name",
-            "gpu0",
-            "netns",
-            GPU,
+        self._remove()
+        for namespace in NAMESPACES.values():
+            _ip("netns", "add", namespace)
+            _ip("-n", namespace, "link", "set", "lo", "up")
+        change_cable(self.cable, "")
+        ends = [word for pc in (ROBOT, GPU) for word in (NAMESPACES[pc], DEVICES[pc])]
+        self._carrier = subprocess.Popen(
+            [sys.executable, "-m", "tmrl_ros.rehearsal.cable", *ends, str(self.cable)],
+            stdout=subprocess.PIPE,
+            text=True,
         )
-        for number, (name, device) in enumerate(((ROBOT, "robot0"), (GPU, "gpu0")), 1):
-            _ip("-n", name, "addr", "add", f"10.77.0.{number}/24", "dev", device)
-            _ip("-n", name, "link", "set", device, "up")
-            _ip("-n", name, "route", "add", "224.0.0.0/4", "dev", device)
+        assert self._carrier.stdout is not None
+        if self._carrier.stdout.readline().strip() != "ready":
+            self.__exit__()
+            raise ConfigurationError("The cable between the two namespaces did not start.")
+        for number, pc in enumerate((ROBOT, GPU), 1):
+            namespace, device = NAMESPACES[pc], DEVICES[pc]
+            _ip("-n", namespace, "link", "set", device, "mtu", MTU)
+            _ip("-n", namespace, "addr", "add", f"10.77.0.{number}/24", "dev", device)
+            _ip("-n", namespace, "link", "set", device, "up")
+            _ip("-n", namespace, "route", "add", "224.0.0.0/4", "dev", device)
         return self
 
     def __exit__(self, *_: object) -> None:
-        for name in (ROBOT, GPU):
-            with contextlib.suppress(subprocess.CalledProcessError):
-                _ip("netns", "del", name)
+        if self._carrier is not None:
+            self._carrier.terminate()
+            self._carrier.communicate()
+            self._carrier = None
+        self._remove()
 
     def prefix(self, node: str) -> list[str]:
         """What stands before the command of a node, so that it runs on its PC."""
-        return ["ip", "netns", "exec", GPU if node in ON_GPU_PC else ROBOT]
+        return on_pc(GPU if runs_on(node, GPU) else ROBOT)
+
+    @staticmethod
+    def _remove() -> None:
+        for namespace in NAMESPACES.values():
+            with contextlib.suppress(subprocess.CalledProcessError):
+                _ip("netns", "del", namespace)
+
+
+def on_pc(pc: str) -> list[str]:
+    """What stands before a command, so that it runs on that PC: `robot` or `gpu`."""
+    return ["ip", "netns", "exec", NAMESPACES[pc]]
 
 
 def _ip(*words: str) -> None:

@@ -236,6 +236,9 @@ class SessionConfig(Section):
     )
     domain_id: int = Field(42, ge=0, le=101)
     localhost_only: bool = True
+    host: Literal["all", "robot", "gpu"] = Field(
+        "all", description="which part of the graph this computer runs; all = there is only one"
+    )
     torch_threads: int = Field(1, ge=1, le=64)
     inference: InferenceBackend = Field(
         "auto", description="what samples the policy; auto = ONNX Runtime where its graph fits"
@@ -252,6 +255,15 @@ class SessionConfig(Section):
         0.0, ge=0, le=60, description="press stop when the last page is lost for so long; 0 = never"
     )
     rviz: bool = Field(False, description="run the nodes behind RViz's buttons and markers")
+
+    @model_validator(mode="after")
+    def _other_computer_is_reached(self) -> SessionConfig:
+        if self.host != "all" and self.localhost_only:
+            raise ValueError(
+                f"host={self.host} needs localhost_only=false, or the other computer is not "
+                "reached; use a network of the cell's own (docs/install.md)"
+            )
+        return self
 
 
 class Config(Section):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from tmrl_ros.core.config import Config
+from tmrl_ros.core.hosts import ALL, LINK, runs_on
 
 PACKAGE = "tmrl_ros"
 Kind = Literal["finetune", "deploy", "evaluate", "collect", "up"]
@@ -64,7 +65,7 @@ class NodeSpec:
 
 
 def nodes_for(config: Config, config_file: Path, kind: Kind = "finetune") -> list[NodeSpec]:
-    """List the processes of a graph, in the order in which they start.
+    """List the processes of a graph that run on this computer, in the order in which they start.
 
     Args:
         config: The resolved configuration.
@@ -96,7 +97,10 @@ def nodes_for(config: Config, config_file: Path, kind: Kind = "finetune") -> lis
         nodes += [NodeSpec(name, file, optional=True) for name in ("rviz_buttons", "rviz_scene")]
     if kind != "up":
         nodes.append(NodeSpec("session", {**file, "kind": kind}, restart=False, required=True))
-    return nodes
+    host = config.session.host
+    if host != ALL:  # first, so that two different configurations part before anything moves
+        nodes.insert(0, NodeSpec(LINK, file))
+    return [node for node in nodes if runs_on(node.name, host)]
 
 
 def _cameras(config: Config, file: dict[str, str]) -> list[NodeSpec]:

@@ -54,6 +54,7 @@ BUNDLES = ("task", "reward")  # sections whose `bundle` is a folder
 # Keys of `session` that say where a session runs and who watches it.
 NOT_OF_THE_EXPERIMENT = (
     "dir",
+    "host",
     "domain_id",
     "console",
     "console_address",
@@ -235,6 +236,12 @@ def write_config(config: Config, path: Path) -> None:
 
 def config_hash(config: Config) -> str:
     """Hash of everything but where it runs and who watches: equal hashes mean equal experiments."""
+    values = json.dumps(experiment(config), sort_keys=True)
+    return hashlib.sha256(values.encode()).hexdigest()[:16]
+
+
+def experiment(config: Config) -> dict[str, dict[str, Any]]:
+    """The values behind `config_hash`, in JSON's types, by section and key."""
     values = _portable(config)
     values.pop("teleop")
     policy = values.pop("policy")
@@ -242,7 +249,7 @@ def config_hash(config: Config) -> str:
         values["policy"] = {k: policy[k] for k in policy if k not in NOT_OF_THE_POLICY}
     for key in NOT_OF_THE_EXPERIMENT:
         values["session"].pop(key)
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
+    return values
 
 
 def _resolve_bundle(section: str, values: dict[str, Any], root: Path) -> None:

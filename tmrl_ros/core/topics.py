@@ -25,6 +25,7 @@ LEARNER_STATUS = "learner/status"
 RECORDER_STATUS = "recorder/status"
 MANAGER_STATUS = "episode_manager/status"
 PAUSED = "episode_manager/paused"
+HOSTS = "hosts"
 
 SCENE_REQUEST = "robot/scene_request"
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 
 from tmrl_ros.core.config import Config
+from tmrl_ros.core.hosts import GPU
 from tmrl_ros.doctor.finding import Finding, bad, good, skipped, warning
 
 MEMORY_NEEDED_MB = 2000.0
@@ -90,6 +91,8 @@ def real_time(config: Config, root: Path) -> list[Finding]:
     """Kernel and limits that a driver of a real arm needs."""
     if config.robot.kind == "sim":
         return [skipped("real-time kernel", "a simulated arm needs none")]
+    if config.session.host == GPU:
+        return [skipped("real-time kernel", "the driver runs on the robot PC")]
     file = root / "sys/kernel/realtime"
     if file.is_file() and file.read_text().strip() == "1":
         kernel = good("real-time kernel", "PREEMPT_RT")

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import math
 import os
 import signal
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +20,7 @@ from tmrl_msgs.msg import ActionChunk, RobotTarget
 from tmrl_ros.core import topics
 from tmrl_ros.nodes.common import RELIABLE
 from tmrl_ros.nodes.mishaps import NAMES, PARAMETER
+from tmrl_ros.rehearsal.cable import CABLE, change_cable
 from tmrl_ros.rehearsal.catalogue import Fault
 
 MODULE = "tmrl_ros.nodes."
@@ -32,7 +31,6 @@ LATE_S = 2.0
 ANSWER_S = 5.0
 HUGE_M = 10.0
 NO_SPACE_MB = 1e9
-LINK = "tmrl_robot"
 
 Wait = Callable[[Callable[[], bool], float], bool]
 
@@ -71,7 +69,7 @@ class Injector:
         elif fault.kind == "disk":
             self._no_space(NO_SPACE_MB)
         elif fault.kind == "network":
-            link(fault.subject)
+            change_cable(Path(os.environ[CABLE]), fault.subject)
         return ""
 
     def keep_on(self) -> None:
@@ -94,7 +92,7 @@ class Injector:
         elif fault.kind == "disk":
             self._no_space(None)
         elif fault.kind == "network":
-            link("")
+            change_cable(Path(os.environ[CABLE]), "")
 
     def _raise_in(self, node: str, number: int) -> str:
         """Let a node's callback of this number fail the next time; returns which of how many."""
@@ -183,29 +181,3 @@ def spoiled(chunk: ActionChunk, change: str) -> ActionChunk:
     made.header.stamp = Time(sec=max(0, total) // 10**9, nanosec=max(0, total) % 10**9)
     made.actions = actions
     return made
-
-
-def link(change: str) -> None:
-    """Change the link between the two namespaces of a graph on two PCs; "" mends it.
-
-    Args:
-        change: `down`, or words for tc's netem such as `loss 30%`.
-
-    Raises:
-        subprocess.CalledProcessError: It may not be changed.
-    """
-    _in_robot_pc("ip", "link", "set", "robot0", "down" if change == "down" else "up")
-    if change == "down":
-        return
-    # A link that was down has lost its routes.
-    _in_robot_pc("ip", "route", "replace", "224.0.0.0/4", "dev", "robot0")
-    if change:
-        netem = ["tc", "qdisc", "replace", "dev", "robot0", "root", "netem"]
-        _in_robot_pc(*netem, *change.split())
-    else:
-        with contextlib.suppress(subprocess.CalledProcessError):  # there may be none
-            _in_robot_pc("tc", "qdisc", "del", "dev", "robot0", "root")
-
-
-def _in_robot_pc(*words: str) -> None:
-    subprocess.run(["ip", "netns", "exec", LINK, *words], check=True, capture_output=True)

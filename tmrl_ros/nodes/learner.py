@@ -23,6 +23,7 @@ from tmrl_msgs.msg import (
 )
 from tmrl_ros.core import topics
 from tmrl_ros.core.compute import prepare_torch
+from tmrl_ros.core.hosts import GPU
 from tmrl_ros.data import decode
 from tmrl_ros.data.bag_reader import EpisodeRecord, read_episode, read_session
 from tmrl_ros.data.bag_stream import BagError
@@ -78,6 +79,13 @@ class Learner(ConfiguredNode):
         found = self._core.restore(_episodes_of(self.session_dir))
         if found:
             self.get_logger().info(f"Rebuilt the replay from {found} recorded episodes.")
+        known = self._core.progress.episodes
+        if self.config.session.host == GPU and found < known:
+            self.get_logger().warning(
+                f"The checkpoint has learned from {known} episodes, but only {found} bags are in "
+                f"{self.session_dir / 'episodes'}: the replay lacks the others. "
+                "Make that folder the robot PC's (docs/install.md), and start again."
+            )
         self._say_what_is_of_use(found)
         self._saved_at = self._core.progress.episodes
         for kind, topic, convert, qos in (
