@@ -70,12 +70,15 @@ class Announcement:
         """What another program said; None if it is no announcement."""
         try:
             raw = json.loads(text)
-            numbers = ("sent_s", "echo_sent_s", "echo_received_s")
-            words = ("host", "sender", "digest", "echo_sender")
             return Announcement(
+                host=str(raw["host"]),
+                sender=str(raw["sender"]),
+                digest=str(raw["digest"]),
                 values=dict(raw["values"]),
-                **{name: float(raw[name]) for name in numbers},
-                **{name: str(raw[name]) for name in words},
+                sent_s=float(raw["sent_s"]),
+                echo_sender=str(raw["echo_sender"]),
+                echo_sent_s=float(raw["echo_sent_s"]),
+                echo_received_s=float(raw["echo_received_s"]),
             )
         except (ValueError, TypeError, KeyError):
             return None
