@@ -16,7 +16,7 @@ from pathlib import Path
 from tmrl_ros.core.config import Config
 from tmrl_ros.core.environment import node_environment
 from tmrl_ros.core.errors import BundleError, ConfigurationError, OperatorError
-from tmrl_ros.core.hosts import ROBOT
+from tmrl_ros.core.hosts import LINK, ROBOT
 from tmrl_ros.core.load import read_config
 from tmrl_ros.core.parent import end_with_parent
 
@@ -96,7 +96,8 @@ def main() -> int:
 
 
 def _probe(nodes: Sequence[str], environment: dict[str, str]) -> subprocess.Popen[str]:
-    return _start([sys.executable, "-m", "tmrl_ros.nodes.tool", "probe", *nodes], environment)
+    names = [name for name in nodes if name != LINK]  # the other computer has one too
+    return _start([sys.executable, "-m", "tmrl_ros.nodes.tool", "probe", *names], environment)
 
 
 def _start(argv: list[str], environment: dict[str, str]) -> subprocess.Popen[str]:
