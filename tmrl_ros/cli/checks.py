@@ -19,6 +19,7 @@ from tmrl_ros.core.errors import BundleError, ConfigurationError, OperatorError
 from tmrl_ros.core.hosts import LINK, ROBOT
 from tmrl_ros.core.load import read_config
 from tmrl_ros.core.parent import end_with_parent
+from tmrl_ros.core.security import check_security
 
 EXIT_BAD_INPUT = 2
 EXIT_IN_USE = 3
@@ -37,6 +38,7 @@ def check_start(config: Config, config_file: Path, nodes: Sequence[str]) -> None
         BundleError: The policy bundle is missing, damaged or does not fit.
         ConfigurationError: Another graph uses the domain, or a check did not end.
     """
+    check_security(config)
     environment = {**os.environ, **node_environment(config)}
     # Started one after the other, waited for together. The policy is looked at where it runs.
     check = [sys.executable, "-m", "tmrl_ros.cli.checks", str(config_file)]

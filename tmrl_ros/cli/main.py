@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from tmrl_ros.core.errors import OperatorError
 
@@ -152,6 +153,9 @@ def _parser() -> argparse.ArgumentParser:
     _with_overrides(commands.add_parser("config", help=text, description=text))
     text = 'print the DDS environment, for eval "$(tmrl env)" in another shell'
     _with_overrides(commands.add_parser("env", help=text, description=text))
+    text = "make keys for DDS Security, one per computer, in the layout of SROS 2"
+    keys = commands.add_parser("keys", help=text, description=text)
+    keys.add_argument("folder", help="keystore; what it lacks is made")
     commands.add_parser("version", help="print versions")
     return parser
 
@@ -243,6 +247,10 @@ def _dispatch(args: argparse.Namespace) -> int:
         from tmrl_ros.cli.offline import report
 
         return report(args.session)
+    if args.command == "keys":
+        from tmrl_ros.cli.keys import keys
+
+        return keys(Path(args.folder))
     from tmrl_ros.cli import info
 
     if args.command == "config":

@@ -12,7 +12,7 @@ from tmrl_ros.core.config import Config
 from tmrl_ros.core.environment import node_environment
 from tmrl_ros.core.load import change_config, load_config, read_config
 
-MAY_CHANGE = ("session.domain_id", "session.localhost_only")
+MAY_CHANGE = ("session.domain_id", "session.localhost_only", "session.keys")
 
 
 def call(command: Sequence[str], overrides: Sequence[str], session: str | None) -> int:

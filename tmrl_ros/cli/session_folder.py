@@ -35,6 +35,7 @@ RESUME_MAY_CHANGE = (
     "session.domain_id",
     "session.host",
     "session.localhost_only",
+    "session.keys",
     "session.fallback_window",
     "session.fallback_every",
     "session.fallback_episodes",

@@ -239,6 +239,9 @@ class SessionConfig(Section):
     host: Literal["all", "robot", "gpu"] = Field(
         "all", description="which part of the graph this computer runs; all = there is only one"
     )
+    keys: Path | None = Field(
+        None, description="keystore of `tmrl keys`: who has no key of it takes no part"
+    )
     torch_threads: int = Field(1, ge=1, le=64)
     inference: InferenceBackend = Field(
         "auto", description="what samples the policy; auto = ONNX Runtime where its graph fits"

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tmrl_ros.core.config import Config
 from tmrl_ros.core.load import config_folder
+from tmrl_ros.core.security import security_environment
 
 
 def node_environment(config: Config) -> dict[str, str]:
@@ -24,6 +25,7 @@ def node_environment(config: Config) -> dict[str, str]:
         "ROS_STATIC_PEERS": "",
         "RMW_IMPLEMENTATION": "rmw_fastrtps_cpp",
         "FASTRTPS_DEFAULT_PROFILES_FILE": str(dds_profile(localhost_only=local)),
+        **security_environment(config),
         "OMP_NUM_THREADS": threads,
         "MKL_NUM_THREADS": threads,
         "OPENBLAS_NUM_THREADS": threads,

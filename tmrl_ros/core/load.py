@@ -55,6 +55,7 @@ BUNDLES = ("task", "reward")  # sections whose `bundle` is a folder
 NOT_OF_THE_EXPERIMENT = (
     "dir",
     "host",
+    "keys",
     "domain_id",
     "console",
     "console_address",
