@@ -5,7 +5,9 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <functional>
 #include <iostream>
+#include <memory>
 #include <string>
 #include <thread>
 
@@ -18,6 +20,7 @@
 #include <fastdds/dds/subscriber/Subscriber.hpp>
 #include <fastdds/dds/topic/TopicDataType.hpp>
 #include <fastdds/dds/topic/TypeSupport.hpp>
+#include <fastdds/rtps/transport/UDPv4TransportDescriptor.h>
 
 using namespace eprosima::fastdds::dds;
 using eprosima::fastrtps::rtps::InstanceHandle_t;
@@ -50,6 +53,10 @@ struct Number : TopicDataType {
 
 DomainParticipantQos with_key(const std::string& folder) {
   DomainParticipantQos qos = PARTICIPANT_QOS_DEFAULT;
+  // Not through /dev/shm, where another version of Fast DDS may have left its own.
+  qos.transport().use_builtin_transports = false;
+  qos.transport().user_transports.push_back(
+      std::make_shared<eprosima::fastdds::rtps::UDPv4TransportDescriptor>());
   if (folder == "-") return qos;
   const std::string auth = "dds.sec.auth.builtin.PKI-DH.";
   const std::string access = "dds.sec.access.builtin.Access-Permissions.";

@@ -54,7 +54,8 @@ def talk(tmp_path_factory, domain_id):
 
     def go(topic, publisher, subscriber):
         ends = [start("sub", topic, subscriber, 12), start("pub", topic, publisher, 11)]
-        subscribed, published = (end.communicate()[0].strip() for end in ends)
+        # What the library itself says comes after, in colours.
+        subscribed, published = (end.communicate()[0].splitlines()[0] for end in ends)
         return published, subscribed
 
     return go

@@ -1,7 +1,7 @@
 """`tmrl keys`: keys for DDS Security, one per computer, in the layout of SROS 2.
 
-The folder is what `ROS_SECURITY_KEYSTORE` names, as `ros2 security` would make it; openssl is enough
-here.
+The folder is what `ROS_SECURITY_KEYSTORE` names, as `ros2 security` would make it; openssl is
+enough here.
 """
 
 from __future__ import annotations
