@@ -106,10 +106,10 @@ def test_announcements_travel_and_others_words_are_passed_over():
 
 
 def test_the_doctor_tells_silence_mismatch_and_clocks_apart():
-    alone = hosts(Link(config("gpu"), "g"), "", 0.0)
+    alone = hosts(Link(config("gpu"), "g"), "")
     assert [(item.check, item.level) for item in alone] == [("robot PC", Level.BAD)]
-    assert hosts(heard(0.0, 0.01), "they differ", 0.0)[0].text == "they differ"
-    levels = [item.level for item in hosts(heard(0.0, 0.01), "", 0.0)]
+    assert hosts(heard(0.0, 0.01), "they differ")[0].text == "they differ"
+    levels = [item.level for item in hosts(heard(0.0, 0.01), "")]
     assert levels == [Level.GOOD, Level.GOOD]
-    late = hosts(heard(1.0, 0.01), "", 0.0)[1]
+    late = hosts(heard(1.0, 0.01), "")[1]
     assert (late.level, late.text) == (Level.BAD, "1000.0 ms apart, measured over 10.0 ms")

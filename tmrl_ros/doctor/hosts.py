@@ -6,13 +6,12 @@ from tmrl_ros.core.hosts import MAX_CLOCK_OFFSET_S, Link, other
 from tmrl_ros.doctor.finding import Finding, bad, good, skipped
 
 
-def hosts(link: Link, mismatch: str, now_s: float) -> list[Finding]:
+def hosts(link: Link, mismatch: str) -> list[Finding]:
     """Findings about the other computer.
 
     Args:
         link: What was heard of it.
         mismatch: Why its configuration is another; "" when it is not.
-        now_s: Monotonic time.
     """
     name = other(link.config.session.host)
     check = f"{name} PC"

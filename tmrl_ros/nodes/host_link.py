@@ -27,6 +27,7 @@ from tmrl_ros.doctor.hosts import hosts
 from tmrl_ros.nodes.common import RELIABLE, ConfiguredNode, run_node
 
 PERIOD_S = 0.5
+LAST_WORDS = 6
 SAY_AGAIN_S = 30.0
 LOOK_S = 15.0
 TRIPS_S = 3.0
@@ -42,15 +43,26 @@ class HostLink(ConfiguredNode):
         self._out = self.create_publisher(String, topics.HOSTS, RELIABLE)
         self.create_subscription(String, topics.HOSTS, self._on_announcement, RELIABLE)
         self._said, self._said_s = "", float("-inf")
+        self.mismatch: ConfigurationError | None = None
+        self._last_words = LAST_WORDS
         self.create_timer(PERIOD_S, self._on_timer, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def _on_announcement(self, msg: String) -> None:
         said = Announcement.from_json(msg.data)
-        if said is not None:
+        if said is None or self.mismatch is not None:
+            return
+        try:
             self.link.hear(said, time.time(), time.monotonic())
+        except ConfigurationError as error:
+            self.mismatch = error
 
     def _on_timer(self) -> None:
         self._out.publish(String(data=self.link.announce(time.time()).to_json()))
+        if self.mismatch is not None:
+            self._last_words -= 1  # the other end must hear it too
+            if not self._last_words:
+                raise self.mismatch
+            return
         trouble, now_s = self.link.trouble(time.monotonic()), time.monotonic()
         if trouble and (not self._said or now_s - self._said_s > SAY_AGAIN_S):
             self.get_logger().warning(trouble)
@@ -64,17 +76,14 @@ def look(config: Config) -> int:
     """Print as JSON what is seen of the other computer."""
     rclpy.init(args=[])
     node = HostLink(config=config, name=f"host_look_{config.session.host}")
-    mismatch, until_s = "", time.monotonic() + LOOK_S
-    heard = False
+    heard, until_s = False, time.monotonic() + LOOK_S
     try:
-        while time.monotonic() < until_s:
+        while time.monotonic() < until_s and node.mismatch is None:
             rclpy.spin_once(node, timeout_sec=0.1)
             if node.link.clock is not None and not heard:
                 heard, until_s = True, time.monotonic() + TRIPS_S  # the quickest trip is the truest
-    except ConfigurationError as error:
-        mismatch = str(error)
     finally:
-        found = hosts(node.link, mismatch, time.monotonic())
+        found = hosts(node.link, str(node.mismatch or ""))
         node.destroy_node()
         rclpy.try_shutdown()
     print(json.dumps([asdict(item) for item in found]))
