@@ -4,10 +4,9 @@ import json
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
-from whole_graph import DECISIONS, PATIENCE_S, Run, moves_after_last_outcome, moves_while_latched
+from whole_graph import DECISIONS, Run, moves_after_last_outcome, moves_while_latched
 
 from tmrl_ros.cli.two_pcs import TwoPcs, on_pc, why_not
 from tmrl_ros.rehearsal.cable import change_cable
@@ -74,9 +73,9 @@ def reset(run):
     )
 
 
-def start_gpu(start):
+def start_gpu(start, *overrides):
     """The GPU PC's part, up: torch alone takes a minute on a busy machine."""
-    gpu = start("gpu")
+    gpu = start("gpu", *overrides)
     gpu.until(lambda: "are sampled by" in gpu.log("policy_server"), "a policy server that is up")
     return gpu
 
@@ -112,8 +111,9 @@ def test_the_arm_holds_when_the_cable_is_pulled_and_goes_on_after_return_and_res
 
 def test_a_slow_and_lossy_cable_is_gone_over(start, pcs):
     change_cable(pcs.cable, "delay 20ms loss 5%")
-    start_gpu(start)
-    robot = start("robot", "safety.policy_timeout_s=0", "safety.max_chunk_age_s=5")
+    patient = ("safety.policy_timeout_s=0", "safety.max_chunk_age_s=5")
+    start_gpu(start, *patient)
+    robot = start("robot", *patient)
     robot.until(lambda: stop_code(robot) == "START", "the latched start")
     reset(robot)
     robot.until(lambda: robot.ended(), "an episode that counts")
@@ -121,14 +121,10 @@ def test_a_slow_and_lossy_cable_is_gone_over(start, pcs):
 
 def test_two_configurations_end_the_run_with_one_sentence(start):
     gpu, robot = start("gpu", "task.max_decisions=7"), start("robot")
-    deadline = time.monotonic() + PATIENCE_S
-    while not any(ended := [run.process.poll() for run in (gpu, robot)]):
-        assert time.monotonic() < deadline, f"both go on: {robot.output} {gpu.output}"
-        time.sleep(0.1)
-    assert 2 in ended
-    said = gpu.output + robot.output
-    assert "host_link cannot go on: The " in said
-    assert "PC were started with different configurations (task.max_decisions is " in said
+    assert (robot.wait(), gpu.wait()) == (2, 2)
+    for said in (gpu.output, robot.output):
+        assert "host_link cannot go on: The " in said
+        assert "PC were started with different configurations (task.max_decisions is " in said
 
 
 def test_the_doctor_measures_the_other_computer_s_clock(start, bundle, domain_id, tmp_path):
