@@ -68,7 +68,7 @@ def test_a_second_run_makes_what_is_missing_and_nothing_else(keystore, capsys):
 def test_what_commands_the_arm_is_denied_to_all_but_the_robot_pc(keystore):
     text = (enclave_folder(keystore, "gpu") / "permissions.xml").read_text()
     denied = text.split("<deny_rule>")[1].split("</deny_rule>")[0]
-    for topic in (*COMMANDS, "safety_supervisor/resetRequest"):
+    for topic in (*COMMANDS, "safety_supervisor/resetRequest", "safety_supervisor/*Reply"):
         assert f"*{topic}</topic>" in denied
     assert (
         "<topic>*</topic>"

@@ -90,6 +90,14 @@ def test_a_key_of_another_authority_is_none(talk, keystore, tmp_path):
     assert talk(TARGET, stranger, robot) == ("matched 0 received 0", "matched 0 received 0")
 
 
+@pytest.mark.parametrize(
+    "topic", ["rr/safety_supervisor/stopReply", "rq/safety_supervisor/resetRequest"]
+)
+def test_only_the_robot_pc_speaks_for_the_stop(talk, keystore, topic):
+    gpu, robot = enclave_folder(keystore, "gpu"), enclave_folder(keystore, "robot")
+    assert talk(topic, gpu, robot)[0] == "refused endpoint"
+
+
 @pytest.mark.parametrize("role", ["gpu", "viewer"])
 def test_only_the_robot_pc_may_command_the_arm(talk, keystore, role):
     published, subscribed = talk(
@@ -104,7 +112,7 @@ def test_permissions_that_somebody_has_changed_are_none(talk, keystore, tmp_path
     shutil.copytree(enclave_folder(keystore, "viewer"), forged)
     file = forged / "permissions.p7s"
     text = file.read_text()
-    assert "<topic>rt/*</topic>" in text
+    assert "<topic>rt/rosout</topic>" in text
     file.write_text(text.replace("<topic>rt/rosout</topic>", "<topic>*</topic>"))
     published, _ = talk(TARGET, forged, enclave_folder(keystore, "robot"))
     assert published == "refused participant"

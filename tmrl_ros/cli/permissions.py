@@ -26,8 +26,18 @@ COMMANDS = (
 """What moves the arm, or speaks for its software stop: the robot PC's alone."""
 RESETS = (topics.RESET, topics.SCENE_READY, "robot/recover_*", topics.HOME_GRIPPER)
 """Requests by which only somebody at the robot PC may let the arm move again."""
-SPEAKS = ("ros_discovery_info", "rt/rosout", "rt/parameter_events")
-"""What every ROS node publishes."""
+ANSWERS = ("rr/*safety_supervisor/*Reply",)
+"""By which somebody else could say that the arm has stopped."""
+OF_A_NODE = (
+    *("describe_parameters", "get_parameters", "get_parameter_types", "list_parameters"),
+    *("set_parameters", "set_parameters_atomically", "get_type_description"),
+)
+"""Services that every ROS node offers."""
+SPEAKS = (
+    *("ros_discovery_info", "rt/rosout", "rt/parameter_events"),
+    *(f"rr/*/{name}Reply" for name in OF_A_NODE),
+)
+HEARS = ("ros_discovery_info", "rt/*", *(f"rq/*/{name}Request" for name in OF_A_NODE))
 
 
 def of_topics(names: Sequence[str]) -> list[str]:
@@ -43,8 +53,8 @@ def of_requests(names: Sequence[str]) -> list[str]:
 ROLES: dict[str, tuple[Sequence[str], Sequence[str], Sequence[str]]] = {
     # role: may not publish, may publish, may subscribe to
     "robot": ((), EVERYTHING, EVERYTHING),
-    "gpu": ([*of_topics(COMMANDS), *of_requests(RESETS)], EVERYTHING, EVERYTHING),
-    "viewer": ((), SPEAKS, ("ros_discovery_info", "rt/*")),
+    "gpu": ([*of_topics(COMMANDS), *of_requests(RESETS), *ANSWERS], EVERYTHING, EVERYTHING),
+    "viewer": ((), SPEAKS, HEARS),
 }
 
 
