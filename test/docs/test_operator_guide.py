@@ -111,7 +111,9 @@ def test_every_key_of_the_guide_is_one_of_the_configuration(root):
     assert unknown == []
 
 
-@pytest.mark.parametrize("page", ["docs/operator_guide.md", "docs/install.md", "docs/hardware.md"])
+@pytest.mark.parametrize(
+    "page", ["docs/operator_guide.md", "docs/install.md", "docs/hardware.md", "docs/cameras.md"]
+)
 def test_links_between_pages_lead_somewhere(root, page):
     folder = (root / page).parent
     for target in re.findall(r"\]\(([^)\s]+)\)", (root / page).read_text()):
