@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 GPU_ALONE = ("torch", "onnx")
+ALSO = ("Jinja2",)  # which torch brings elsewhere, and reports need without it
 NOT_HERE = ("Checks", "Builds", "ROS 2 Jazzy", "What the above need", "Optional")
 
 
@@ -17,7 +18,9 @@ def picked(text: str, image: str) -> list[str]:
         if line.startswith("# "):
             section = line.removeprefix("# ")
         name = line.partition("==")[0]
-        if "==" not in line or line.startswith("#") or section.startswith(NOT_HERE):
+        if "==" not in line or line.startswith("#"):
+            continue
+        if section.startswith(NOT_HERE) and name not in ALSO:
             continue
         if (name in GPU_ALONE) == (image == "gpu"):
             found.append(line)

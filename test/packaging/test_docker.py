@@ -1,9 +1,11 @@
 """Images cannot be built here; what can be looked at without Docker is looked at."""
 
+import ast
 import fnmatch
 import re
 import subprocess
 import sys
+from importlib.metadata import PackageNotFoundError, packages_distributions, requires, version
 
 import pytest
 import yaml
@@ -86,6 +88,54 @@ def test_each_profile_runs_its_part_of_one_graph(services):
         load_config([word for word in command.split() if word.startswith("session.")])
         assert (service["network_mode"], service["ipc"]) == ("host", "host")
     assert services["robot"]["ulimits"]["rtprio"] == 99
+
+
+def closure(names):
+    """Installed packages that these need, and they themselves."""
+    todo, found = [plain(name) for name in names], set()
+    while todo:
+        name = todo.pop()
+        if name not in found:
+            found.add(name)
+            needs = [need for need in requires(name) or [] if "extra ==" not in need]
+            todo += [plain(re.match(r"[\w.-]+", need).group()) for need in needs if installed(need)]
+    return found
+
+
+def plain(name):
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def installed(need):
+    try:
+        return bool(version(re.match(r"[\w.-]+", need).group()))
+    except PackageNotFoundError:
+        return False
+
+
+def imported(root):
+    """Top-level modules that the package imports."""
+    found = set()
+    for file in (root / "tmrl_ros").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Import):
+                found |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                found.add(node.module.split(".")[0])
+    return found - set(sys.stdlib_module_names)
+
+
+def test_the_robot_s_image_has_every_library_but_those_of_the_gpu_pc(root):
+    there = closure([line.split("==")[0] for line in picked(root, "robot")])
+    brings = packages_distributions()
+    libraries = {
+        name: {plain(package) for package in brings[name]}
+        for name in imported(root) - {"tmrl_ros"}
+        if name in brings and not any(item.startswith("ros-") for item in brings[name])
+    }
+    assert {"numpy", "jinja2", "mcap", "torch"} <= set(libraries)
+    missing = {name for name, packages in libraries.items() if not packages & there}
+    assert missing <= {"torch", "onnx"}
 
 
 def test_the_robot_pc_s_part_needs_no_torch(root, tmp_path):
