@@ -29,6 +29,8 @@ from tmrl_ros.nodes.common import IMAGES, RELIABLE
 
 SAY_S = 3.0
 TRIGGER_S = 0.5
+WAITING = 10
+"""Pictures kept until the arm's state has come; older ones are let go."""
 EXIT_NOTHING = 1
 
 
@@ -72,6 +74,7 @@ class CalibrateNode(Node):  # type: ignore[misc]
 
     def look(self) -> bool:
         """Offer the newest picture that has a state after it; True if it became a view."""
+        del self._waiting[:-WAITING]
         due = [m for m in self._waiting if decode.to_ns(m.header.stamp) <= self._newest_ns]
         if not due:
             return False
