@@ -18,7 +18,7 @@ PLAIN_HELP = "print lines, draw nothing"
 RUNS = {
     "finetune": "fine-tune the policy on the robot, with evaluations before and after",
     "deploy": "run the policy and learn nothing",
-    "collect": "record episodes of the policy and learn nothing",
+    "collect": "record demonstrations that a person drives, or episodes of a policy",
     "up": "start every node and wait for commands",
 }
 EVALUATE_HELP = (
@@ -79,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     for name, text in RUNS.items():
         command = _with_overrides(commands.add_parser(name, help=text, description=text))
         command.add_argument("--plain", action="store_true", help=PLAIN_HELP)
-        if name in ("finetune", "deploy"):
+        if name in ("finetune", "deploy", "collect"):
             command.add_argument(
                 "--resume", metavar="SESSION", help="folder of a session that is to go on"
             )

@@ -26,6 +26,7 @@ from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 from tmrl_ros.cli.checks import check_start
+from tmrl_ros.cli.collect import collect_overrides
 from tmrl_ros.cli.session_folder import check_disk, session_for
 from tmrl_ros.cli.workcell import workcell_urdf
 from tmrl_ros.core import parent
@@ -51,13 +52,17 @@ ARGUMENTS = {
     "use_sim_time": ("false", "take ROS time from /clock; stamps of the robot need no ROS time"),
     "rviz": ("false", "open RViz with config/rviz/tmrl.rviz"),
 }
+COLLECT_ARGUMENTS = {
+    "method": ("", "file of config/methods: who acts; by default a person drives"),
+}
 
 
 def description(kind: Kind) -> LaunchDescription:
     """Everything a launch file returns for one kind of graph."""
+    arguments = {**ARGUMENTS, **(COLLECT_ARGUMENTS if kind == "collect" else {})}
     declared = [
         DeclareLaunchArgument(name, default_value=default, description=text)
-        for name, (default, text) in ARGUMENTS.items()
+        for name, (default, text) in arguments.items()
     ]
     return LaunchDescription([*declared, OpaqueFunction(function=_graph, args=[kind])])
 
@@ -80,7 +85,10 @@ def overrides_from(values: dict[str, str]) -> list[str]:
 def _graph(context: LaunchContext, kind: Kind) -> list[Any]:
     """Check as the command line does, then hand the nodes to launch_ros."""
     values = {name: context.perform_substitution(LaunchConfiguration(name)) for name in ARGUMENTS}
-    session = session_for(kind, overrides_from(values), values["resume"])
+    overrides = overrides_from(values)
+    if kind == "collect" and not values["resume"]:
+        overrides = collect_overrides(overrides)
+    session = session_for(kind, overrides, values["resume"])
     nodes = nodes_for(session.config, session.config_file, kind)
     session.open()  # the lock is held until this process ends
     context.extend_globals({"tmrl_session": session})

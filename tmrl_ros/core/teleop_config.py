@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from tmrl_ros.core.section import Section
 
 Button = Annotated[int, Field(ge=0, le=63)]
-BUTTONS = ("engage", "gripper", "stop", "success", "failure", "hold")
+BUTTONS = ("engage", "gripper", "stop", "success", "failure", "discard", "hold")
 
 
 class AxisConfig(Section):
@@ -40,6 +40,7 @@ class TeleopConfig(Section):
     stop_button: Button | None = 1
     success_button: Button | None = 3
     failure_button: Button | None = 2
+    discard_button: Button | None = Field(None, description="thrown away, and run again")
     hold_button: Button | None = Field(4, description="hold-to-run; engage_button counts too")
     button_events: bool = Field(
         False, description="a message tells of its last button alone, when that has changed"

@@ -22,7 +22,7 @@ from tmrl_ros.nodes.common import NEWEST, ConfiguredNode, run_node
 from tmrl_ros.nodes.convert import teleop_to_msg
 from tmrl_ros.nodes.operator import OperatorCalls
 from tmrl_ros.nodes.polling import PolledSubscription
-from tmrl_ros.teleop.actions import Press
+from tmrl_ros.teleop.actions import LABELS, Press
 from tmrl_ros.teleop.joystick import Joystick
 from tmrl_ros.teleop.keyboard import Keyboard
 
@@ -66,7 +66,7 @@ class PersonNode(ConfiguredNode):
         if button is Press.STOP:
             self._operator.stop().add_done_callback(self._tell)
         elif button is not Press.QUIT:
-            self._operator.label(button.name.lower(), "").add_done_callback(self._tell)
+            self._operator.label(LABELS[button], "").add_done_callback(self._tell)
 
     def tell(self, answer: Answer) -> None:
         """Say what came of a press."""

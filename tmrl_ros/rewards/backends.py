@@ -39,7 +39,7 @@ def check_backend(config: Config) -> None:
     """
     if config.reward.backend == "lerobot":  # which takes minutes to load
         check_installed()
-    elif config.reward.backend != "simulator":
+    elif config.reward.backend not in ("simulator", "none"):
         load_backend(config)
 
 

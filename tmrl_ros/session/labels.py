@@ -58,6 +58,7 @@ class Labels:
         machine = self._runner.running if self._runner is not None else None
         if machine is not None and name in ("", machine.spec.episode_id):
             started = machine.state in (EpisodeState.READY, EpisodeState.RUNNING)
+            started = started and not machine.waits_for_person
             if name or started or outcome == EpisodeOutcome.ABORTED or not self._ended:
                 taken, text = machine.on_label(outcome, by, now_s)
                 return taken, text, []

@@ -11,7 +11,12 @@ from tmrl_ros.core.teleop_config import BUTTONS, TeleopConfig
 from tmrl_ros.core.types import FloatArray, TeleopCommand
 from tmrl_ros.teleop.actions import Grip, Press, WhileTrue, command
 
-PRESSES = {"stop": Press.STOP, "success": Press.SUCCESS, "failure": Press.FAILURE}
+PRESSES = {
+    "stop": Press.STOP,
+    "success": Press.SUCCESS,
+    "failure": Press.FAILURE,
+    "discard": Press.DISCARD,
+}
 NO_SPEED = np.zeros(3)
 
 

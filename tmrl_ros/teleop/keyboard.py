@@ -22,7 +22,7 @@ The hardware stop button comes first. SPACE is the software stop.
   r f            up, down
   g              open or close the gripper
   ENTER          held down: hold-to-run
-  y n            the episode is a success, a failure
+  y n x          the episode is a success, a failure, thrown away
   q, Ctrl-C      give the arm back and leave
 """
 DEVICE = "keyboard"
@@ -46,6 +46,7 @@ _PRESSES = {
     " ": Press.STOP,
     "y": Press.SUCCESS,
     "n": Press.FAILURE,
+    "x": Press.DISCARD,
     "q": Press.QUIT,
     "\x03": Press.QUIT,
     "\x04": Press.QUIT,
@@ -77,7 +78,7 @@ class Keyboard:
             name = _ARROWS[key[-1]] if len(key) > 1 else key.lower()
             if name in _PRESSES:
                 pressed.append(_PRESSES[name])
-                self.engaged = self.engaged and _PRESSES[name] not in (Press.STOP, Press.QUIT)
+                self.engaged = False  # the arm goes home next, or nowhere
             elif name in _MOVES or name in _HOLD:
                 if now_s - self._came_s.get(name, -np.inf) <= REPEAT_S:
                     self._repeating_s = now_s
