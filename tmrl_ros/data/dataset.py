@@ -52,8 +52,9 @@ class Demonstration:
     `state` (N, 4): x y z in metres and gripper opening 0..1. `objects` (N, K, 3) metres, base
     frame, `visible` (N, K), in the order of `object_names`. `actions` (N, H, 4): dx dy dz relative
     to the measured pose and gripper opening, of which the first `execute_steps` (N,) were carried
-    out; where a person drove, `trajectory` tells what was really asked for. `sequence` (N,) names the observations. `observations` are the rows themselves, with images
-    and points; empty unless they were asked for.
+    out; where a person drove, `trajectory` tells what they asked for. `sequence` (N,) names the
+    observations. `observations` are the rows themselves, with images and points; empty unless they
+    were asked for.
     """
 
     episode_id: str

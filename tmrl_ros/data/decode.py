@@ -45,8 +45,8 @@ class RecordedObservation:
 
     `state` is (4,): end effector x y z in metres and gripper opening 0..1. `object_positions` is
     (K, 3) in metres, base frame; `object_visible` (K,); `object_age_s` (K,); `camera_age_s` one per
-    camera. `images` are (height, width, 3) uint8 by camera name, empty unless they were asked for. `points` is (N, 3) metres and
-    `colors` (N, 3) RGB, likewise.
+    camera. `images` are (height, width, 3) uint8 by camera name, empty unless they were asked for.
+    `points` is (N, 3) metres and `colors` (N, 3) RGB, likewise.
     """
 
     stamp_ns: int

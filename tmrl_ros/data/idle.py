@@ -39,8 +39,9 @@ def idle_rows(
 
 
 def kept_rows(idle: BoolArray, longest: int) -> BoolArray:
-    """Rows (L,) that remain: none of what is idle at the beginning, and of any later pause the
-    first `longest`. An episode in which nothing happens keeps its first row.
+    """Rows (L,) that remain: nothing idle at the beginning, and the `longest` first of a pause.
+
+    An episode in which nothing happens keeps its first row.
     """
     kept = np.ones(len(idle), np.bool_)
     run, begun = 0, False

@@ -70,9 +70,7 @@ def control_steps(
     idle = idle_rows(track.target_positions, track.target_gripper_width_m, widths_m)
     kept = kept_rows(idle, _pause_rows(track))
     padded = np.concatenate([targets[kept], np.repeat(targets[-1:], horizon, axis=0)])
-    places: IntArray = (
-        np.cumsum(kept)[:count] - kept[:count]
-    )  # how many kept ones lie before a step
+    places: IntArray = np.cumsum(kept)[:count] - kept[:count]  # kept ones before a step
     widths = widths_m[:count, None] / gripper_max_width_m
     states = np.concatenate([track.ee_positions[measured[:count]], widths], axis=1)
     chunks = np.stack([padded[place : place + horizon] for place in places.tolist()])
