@@ -1,4 +1,4 @@
-"""Demonstrations of a person in bags: read once, with their quality and what was said of them later.
+"""Demonstrations of a person in bags, with their quality and what was said of them later.
 
 A person often says how an episode ended when its bag is closed already; that word lies in the next
 bag, and counts here.
@@ -6,7 +6,7 @@ bag, and counts here.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -62,7 +62,7 @@ def read_collected(
     """Every episode below a folder, in the order of recording.
 
     Args:
-        folder: A session, a folder of bags, or a folder of sessions.
+        folder: A session, a folder of bags, a folder of sessions, or one bag.
         rules: What a good demonstration looks like.
         pictures: Keep the observations, with images and points (about 70 kB each).
         only: Name of the one episode that is wanted; all by default.
@@ -71,6 +71,8 @@ def read_collected(
         BagError: There is no bag.
     """
     found: list[Collected] = []
+    if any(folder.glob("*.mcap")):  # one bag; words that came late lie in those beside it
+        return list(_read_session(folder.parent, rules, pictures=pictures, only=folder.name))
     for session in demonstration_sessions(folder):
         found += _read_session(session, rules, pictures=pictures, only=only)
     return found
@@ -119,3 +121,30 @@ def _collected(
         quality = replace(quality, findings=(wrong, *quality.findings))
         demonstration = None
     return Collected(bag, quality, demonstration, PERSON in by_whom)
+
+
+def one_bag(path: Path) -> tuple[Path, str]:
+    """The bag that a path names, and the prompt of its episode.
+
+    Raises:
+        BagError: It is no bag, or holds no word on an episode.
+    """
+    if not path.is_dir() or not any(path.glob("*.mcap")):
+        raise BagError(f"{path} is no bag: name the folder of one episode, .../episodes/<name>.")
+    events = read_episode(path).events
+    if not events:
+        raise BagError(f"{path} says nothing of an episode: name another.")
+    return path, events[0].prompt
+
+
+def play_bags(folders: Sequence[Path]) -> list[Path]:
+    """Bags of all episodes below folders.
+
+    Raises:
+        BagError: A folder holds none.
+    """
+    found = []
+    for folder in folders:
+        for session in demonstration_sessions(folder):
+            found += [bag for bag in bag_folders(session) if not is_label(bag.name)]
+    return found

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -101,6 +103,30 @@ def quality_of(record: EpisodeRecord, rules: CollectConfig) -> Quality:
     complete = record.complete and ended is not None
     findings = tuple(_findings(found, rules, complete=complete))
     return replace(found, findings=findings)
+
+
+def table(found: Sequence[Quality]) -> str:
+    """A line per demonstration, then what is wrong, one sentence per line."""
+    head = f"{'episode':<16} {'outcome':<8} {'s':>5} {'idle':>5} {'jump':>7}"
+    head += f" {'clipped':>8} {'camera':>7}"
+    lines = [head]
+    for item in found:
+        verdict = "good" if item.good else ", ".join(finding.code for finding in item.findings)
+        lines.append(
+            f"{item.episode_id:<16} {item.outcome:<8} {item.length_s:5.1f} {item.idle_share:5.0%} "
+            f"{100 * item.jump_m:4.1f} cm {item.clipped_share:8.0%} {item.camera_age_s:5.2f} s  "
+            f"{verdict}"
+        )
+    for item in found:
+        lines += [f"{item.episode_id}: {finding.text}" for finding in item.findings]
+    good = sum(item.good for item in found)
+    lines.append(f"{good} of {len(found)} are good; `tmrl pretrain` leaves the others out.")
+    return "\n".join(lines)
+
+
+def as_json(found: Sequence[Quality]) -> str:
+    """The same for programs."""
+    return json.dumps([asdict(item) for item in found], indent=1)
 
 
 def _findings(found: Quality, rules: CollectConfig, *, complete: bool) -> list[Finding]:
