@@ -96,9 +96,9 @@ def draw_preview(
         segments: What was found, the best first.
     """
     shown = list(segments[:SHOWN])
-    figure = plt.figure(figsize=(10, 4 + 1.6 * (len(shown) + 1)))
-    grid = figure.add_gridspec(2 + len(shown), 6, height_ratios=[2.5] + [1.0] * (len(shown) + 1))
-    above, side = figure.add_subplot(grid[0, :3]), figure.add_subplot(grid[0, 3:])
+    figure = plt.figure(figsize=(8, 3.5 + 1.5 * (len(shown) + 1)), layout="constrained")
+    grid = figure.add_gridspec(2 + len(shown), 4, height_ratios=[2.3] + [1.0] * (len(shown) + 1))
+    above, side = figure.add_subplot(grid[0, :2]), figure.add_subplot(grid[0, 2:])
     colours = plt.get_cmap("viridis")(np.linspace(0, 0.9, max(len(segments), 1)))
     for item, colour in list(zip(segments, colours, strict=False))[::-1]:
         part = _part(paths[item.bag], item)
@@ -110,7 +110,6 @@ def draw_preview(
     for place, item in enumerate(shown, 2):
         text = f"{place - 1}. {item.bag.name}\ndistance {item.distance:.3f}"
         _row(figure, grid, place, paths[item.bag], text, (item.begin_ns, item.end_ns))
-    figure.tight_layout()
     out.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(out, dpi=90)
     plt.close(figure)
@@ -141,10 +140,10 @@ def _row(
     text: str,
     span: tuple[int, int],
 ) -> None:
-    label = figure.add_subplot(grid[row, :2])
+    label = figure.add_subplot(grid[row, 0])
     label.axis("off")
     label.text(0.0, 0.5, f"{text}\n{(span[1] - span[0]) / 1e9:.1f} s", va="center", fontsize=8)
-    for place, picture in enumerate(pictures_at(path.bag, moments(*span)), 2):
+    for place, picture in enumerate(pictures_at(path.bag, moments(*span)), 1):
         axes = figure.add_subplot(grid[row, place])
         axes.axis("off")
         if picture is not None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import sys
 
+from rclpy.clock import Clock, ClockType
+
 from tmrl_msgs.msg import ActionChunk, EpisodeEvent, Observation, RobotTarget
 from tmrl_ros.core import topics
 from tmrl_ros.core.attempts import is_ahead
@@ -18,6 +20,9 @@ from tmrl_ros.nodes.common import EVENTS, NEWEST, RELIABLE, ConfiguredNode, run_
 from tmrl_ros.nodes.convert import chunk_to_msg
 from tmrl_ros.nodes.polling import PolledSubscription
 from tmrl_ros.teleop.demonstrator import Demonstrator
+
+WAKE_S = 0.1
+"""A node without a timer sleeps through the signal that ends it until a message comes."""
 
 
 class DemonstratorNode(ConfiguredNode):
@@ -33,6 +38,12 @@ class DemonstratorNode(ConfiguredNode):
         self._targets = PolledSubscription(self, RobotTarget, topics.ROBOT_TARGET, NEWEST)
         self.create_subscription(EpisodeEvent, topics.EPISODE, self._on_episode, EVENTS)
         self.create_subscription(Observation, topics.OBSERVATION, self._on_observation, RELIABLE)
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self.create_timer(WAKE_S, self._read_targets, clock=steady)
+
+    def _read_targets(self) -> None:
+        for target in self._targets.take():
+            self._demonstrator.on_target(decode.target(target))
 
     def _on_episode(self, msg: EpisodeEvent) -> None:
         self._episode = decode.episode(msg)
@@ -49,8 +60,7 @@ class DemonstratorNode(ConfiguredNode):
         if self._is_ahead(msg):
             self._early = msg
             return
-        for target in self._targets.take():
-            self._demonstrator.on_target(decode.target(target))
+        self._read_targets()
         chunk = self._demonstrator.answer(
             decode.to_ns(msg.header.stamp),
             int(msg.sequence),
