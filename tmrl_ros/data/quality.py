@@ -131,15 +131,13 @@ def as_json(found: Sequence[Quality]) -> str:
 
 def _findings(found: Quality, rules: CollectConfig, *, complete: bool) -> list[Finding]:
     """What is wrong with an episode, in sentences."""
+    if not complete:  # what is measured of it means nothing
+        text = "The bag has no end: run `tmrl bag repair`, or collect it again."
+        return [Finding("damaged", text)]
     limits, said = rules.quality, found.outcome
     checks = (
         (
-            not complete,
-            "damaged",
-            "The bag has no end: run `tmrl bag repair`, or collect it again.",
-        ),
-        (
-            complete and said != EpisodeOutcome.SUCCESS.name.lower(),
+            said != EpisodeOutcome.SUCCESS.name.lower(),
             "label",
             f"It ended as {said}: if it was a success, say `tmrl label success --episode "
             f"{found.episode_id}`.",
