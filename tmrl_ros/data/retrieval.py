@@ -20,6 +20,7 @@ from tmrl_ros.data.tool_path import ToolPath
 
 STEP_SCALE_M = 0.02
 """Difference of two steps (m per sample) that costs 1."""
+MOST_COST = 2.0
 GRIPPER_WEIGHT = 0.5
 """What an open gripper for a closed one costs."""
 STILL_M = 0.002
@@ -37,11 +38,44 @@ class Match:
     distance: float
 
 
-def costs(query: FloatArray, motion: FloatArray) -> FloatArray:
-    """Cost (n, m) of taking a step of the query (n, 4) for one of a motion (m, 4)."""
-    steps = np.linalg.norm(query[:, None, :3] - motion[None, :, :3], axis=2) / STEP_SCALE_M
-    opening = np.abs(query[:, None, 3] - motion[None, :, 3])
-    found: FloatArray = np.minimum(steps, 2.0) + GRIPPER_WEIGHT * opening
+@dataclass(frozen=True)
+class Costs:
+    """What taking steps of the query (n) for steps of a motion (m) costs, each (n, m).
+
+    `one`: step i for step j. `two`: step i for the steps j - 1 and j together. `skip`: the steps
+    i - 1 and i together for step j. Steps are added before they are compared, so that a match goes
+    where the query goes, however fast; compared one by one, half a way would cost nothing.
+    """
+
+    one: FloatArray
+    two: FloatArray
+    skip: FloatArray
+
+
+def costs(query: FloatArray, motion: FloatArray) -> Costs:
+    """Costs of a query (n, 4) and a motion (m, 4)."""
+    ways, moved = query[:, :3], motion[:, :3]
+    held, opening = query[:, 3], motion[:, 3]
+    before_way, before_moved = _before(ways), _before(moved)
+    gripper = np.abs(held[:, None] - opening[None])
+    gripper_before = np.abs(held[:, None] - _before(opening)[None])
+    gripper_both = gripper + np.abs(_before(held)[:, None] - opening[None])
+    return Costs(
+        _apart(ways, moved) + GRIPPER_WEIGHT * gripper,
+        _apart(ways, before_moved + moved) + GRIPPER_WEIGHT * 0.5 * (gripper + gripper_before),
+        _apart(before_way + ways, moved) + GRIPPER_WEIGHT * gripper_both,
+    )
+
+
+def _before(values: FloatArray) -> FloatArray:
+    """Values one sample earlier; the first stays."""
+    return np.concatenate([values[:1], values[:-1]])
+
+
+def _apart(ways: FloatArray, moved: FloatArray) -> FloatArray:
+    """Distance (n, m) of steps, in units of `STEP_SCALE_M`, at most 2."""
+    apart = np.linalg.norm(ways[:, None] - moved[None], axis=2) / STEP_SCALE_M
+    found: FloatArray = np.minimum(apart, MOST_COST)
     return found
 
 
@@ -71,23 +105,25 @@ def find(query: FloatArray, motion: FloatArray, most: int) -> list[Match]:
     return found
 
 
-def _warp(cost: FloatArray) -> tuple[FloatArray, IntArray]:
+def _warp(cost: Costs) -> tuple[FloatArray, IntArray]:
     """Total cost (m,) of the best way to each sample of the motion, and where it began (m,)."""
-    n, m = cost.shape
+    n, m = cost.one.shape
     nowhere = np.full(m, np.inf)
     before, before_begins = nowhere, np.zeros(m, np.int64)  # row i - 2
-    row, begins = cost[0].astype(np.float64), np.arange(m)
+    row, begins = cost.one[0], np.arange(m)
+    columns = np.arange(m)
     for i in range(1, n):
-        here = cost[i]
-        one = _shift(row, 1) + here
-        two = _shift(row, 2) + 0.5 * (here + _shift(here, 1, 0.0))
-        skip = _shift(before, 1) + here + cost[i - 1] if i > 1 else nowhere
-        ways = np.stack([one, two, skip])
+        ways = np.stack(
+            [
+                _shift(row, 1) + cost.one[i],
+                _shift(row, 2) + cost.two[i],
+                _shift(before, 1) + cost.skip[i],
+            ]
+        )
         sources = np.stack(
             [_shift(begins, 1, 0), _shift(begins, 2, 0), _shift(before_begins, 1, 0)]
         )
         best = ways.argmin(0)
-        columns = np.arange(m)
         before, before_begins = row, begins
         row, begins = ways[best, columns], sources[best, columns]
     return row, begins
