@@ -12,11 +12,11 @@ from pathlib import Path
 
 from tmrl_ros.core.collect_config import PERSON, CollectConfig
 from tmrl_ros.core.types import Episode, EpisodeOutcome, EpisodeState
+from tmrl_ros.data.assembler import by_person
 from tmrl_ros.data.bag_reader import EpisodeRecord, bag_folders, is_label, read_episode
 from tmrl_ros.data.bag_stream import BagError
 from tmrl_ros.data.dataset import Demonstration, demonstration_from
 from tmrl_ros.data.quality import Finding, Quality, quality_of
-from tmrl_ros.data.transitions import by_person
 
 
 @dataclass(frozen=True)
