@@ -147,5 +147,10 @@ def test_a_word_while_the_next_one_waits_is_about_the_last_one():
     until_ready(made, 1.0)
     assert made.running is not None
     labels.events(made.running.snapshot())
-    taken, text, _ = labels.label("", int(EpisodeOutcome.FAILURE), "anna", 1.0)
+    taken, text, said = labels.label("", int(EpisodeOutcome.FAILURE), "anna", 1.0)
     assert taken and text == "Episode collect_000000 is now FAILURE."
+    names = [(item.episode_id, item.state) for item in said]
+    assert names == [
+        ("collect_000000", EpisodeState.ENDED),
+        ("collect_000001", EpisodeState.READY),
+    ], "at once, and the one that waits is the newest again"

@@ -77,7 +77,7 @@ class Labels:
         latest = self._latest
         if latest is None or latest.state == EpisodeState.ENDED:
             return [episode]
-        if latest.state == EpisodeState.RESETTING:
+        if latest.state in (EpisodeState.RESETTING, EpisodeState.READY):
             return [episode, latest]
         self._kept_back.append(episode)
         return []
