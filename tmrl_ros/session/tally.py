@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from tmrl_ros.core.collect_config import CollectConfig
@@ -25,7 +26,7 @@ class Tally:
         """
         self._episodes = episodes
         self._rules = rules
-        self._looked: tuple[str, int] = ("", -1)
+        self._looked: tuple[str, int, str] = ("", -1, "")
         self._last = ""
 
     def line(self, records: Sequence[EpisodeRecord]) -> str:
@@ -44,13 +45,18 @@ class Tally:
 
     def _look(self, newest: EpisodeRecord) -> None:
         name = newest.episode_id
-        if self._looked == (name, newest.attempt):
+        seen = name, newest.attempt, newest.outcome
+        if self._looked == seen:
             return
         bag = self._episodes / name
         if not (bag / METADATA).is_file():  # the recorder still writes it
             return
-        self._looked = name, newest.attempt
-        self._last = f"{name}: {in_words(check_bag(bag, self._rules))}"
+        self._looked = seen
+        quality = check_bag(bag, self._rules)
+        if newest.success:  # also by a word that came when the bag was closed
+            others = [item for item in quality.findings if item.code != "label"]
+            quality = replace(quality, findings=tuple(others))
+        self._last = f"{name}: {in_words(quality)}"
 
 
 def in_words(quality: Quality) -> str:
