@@ -18,6 +18,7 @@ KEYS = "tmrl_ros.nodes.keyboard"
 KEYS_HELP = """\
 The hardware stop button comes first; SPACE is the software stop.
 h take the arm (begins), give it back | w s a d, arrows: to the sides | r f: up, down | g: gripper
+m the arm follows your hand on it, and the keys again
 y keep as success | n keep as failure | x throw away | q quit | ENTER held: hold-to-run"""
 
 

@@ -85,6 +85,11 @@ class Joystick:
         speed = self._speed if engaged else NO_SPEED
         return command(self._config.device, self._frame_id, engaged, speed, self._grip.opening)
 
+    @property
+    def guiding(self) -> bool:
+        """Whether the arm is to follow a hand on it, and not the stick."""
+        return self._is_held("engage") and self._is_held("guide")
+
     def hold(self, now_s: float) -> bool | None:
         """What is to be said of hold-to-run now, None for nothing."""
         self._expire(now_s)
