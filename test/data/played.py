@@ -11,7 +11,7 @@ from episode_events import event
 from numpy.typing import NDArray
 from recorded import chunk, observation, outcome, put, sample, target
 
-from tmrl_ros.core.types import ChunkSource, EpisodeOutcome, EpisodeState, Phase, Pose
+from tmrl_ros.core.types import ChunkResult, ChunkSource, EpisodeOutcome, EpisodeState, Phase, Pose
 from tmrl_ros.data.bag_writer import BagWriter
 from tmrl_ros.nodes import convert
 
@@ -44,10 +44,13 @@ def write_bag(
     clipped: int = 0,
     camera_age_s: float = 0.0,
     later: Sequence[object] = (),
-    widths: NDArray[np.float64] | None = None,
+    released_at: int | None = None,
 ) -> Path:
-    """One episode in which the arm followed `path` (20 Hz) at once; a chunk is `ROWS` rows."""
-    widths = path[:, 3] if widths is None else widths
+    """One episode in which the arm followed `path` (20 Hz) at once; a chunk is `ROWS` rows.
+
+    In the middle of the chunk `released_at` somebody let go of the hold-to-run button.
+    """
+    widths = path[:, 3]
     how = {"phase": Phase.COLLECT, "method": method}
     decisions = len(path) // ROWS
     end_ns = decisions * ROWS * PERIOD_NS
@@ -58,20 +61,37 @@ def write_bag(
         put(writer, _sample(0, path[0], widths[0]))
         for decision in range(decisions):
             first = decision * ROWS
+            cut = decision == released_at
+            count = ROWS // 2 if cut else ROWS
             seen = observation(decision, name)
             seen.robot = convert.robot_to_msg(_sample(first, path[first], widths[first]))
             seen.state = [*map(float, path[first])]
             seen.camera_age_s = [camera_age_s, 0.0]
             put(writer, seen)
             put(writer, chunk(decision, name, execute_steps=ROWS, source=ChunkSource.HUMAN))
-            for row in range(first, first + ROWS):
+            for row in range(first, first + count):
                 asked = Pose(path[row, :3], DOWN)
                 sent = target(row)
                 width_m = WIDE_M * float(path[row, 3])
                 put(writer, replace(sent, pose=asked, gripper_width_m=width_m))
                 put(writer, _sample(row + 1, path[row], widths[row]))
+            for row in range(first + count, first + ROWS):  # it holds, and says so
+                put(writer, _sample(row + 1, path[first + count - 1], widths[first]))
             done = outcome(decision, name, source=ChunkSource.HUMAN)
-            put(writer, replace(done, steps_clipped=clipped))
+            result = ChunkResult.ABORTED if cut else ChunkResult.EXECUTED
+            rows = done.executed[:count]
+            put(
+                writer,
+                replace(
+                    done,
+                    result=result,
+                    steps_sent=count,
+                    steps_clipped=clipped,
+                    executed=rows,
+                    measured=rows,
+                    sources=done.sources[:count],
+                ),
+            )
         ended = event(name, EpisodeState.ENDED, outcome_said, decisions, "operator", end_ns, **how)
         put(writer, ended)
         for piece in later:

@@ -51,7 +51,17 @@ def test_a_chunk_is_what_follows_without_the_pause(tmp_path, idle_s, pause_s):
     assert moved > 0.01, "the first chunk that is learned from moves"
 
 
-def _steps(folder, path):
-    write_bag(folder, "collect_000000", path)
+def test_a_chunk_that_was_let_go_of_counts_the_rows_that_were_sent(tmp_path):
+    path = good_path()
+    (whole,) = _steps(tmp_path / "whole", path)
+    (cut,) = _steps(tmp_path / "cut", path, released_at=3)
+    assert len(cut.states) == len(whole.states) - 2
+    np.testing.assert_allclose(cut.states[15:], whole.states[17:], atol=1e-6)
+    np.testing.assert_allclose(cut.states[:14], whole.states[:14], atol=1e-6)
+    assert cut.starts.tolist() == [0, 4, 8, 12, *range(14, 14 + 4 * (len(cut.starts) - 4), 4)]
+
+
+def _steps(folder, path, **how):
+    write_bag(folder, "collect_000000", path, **how)
     found = read_collected(folder, CollectConfig())
     return [control_steps(item.demonstration, 8, 0.08) for item in found]
