@@ -13,12 +13,12 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from tmrl_ros.core.collect_config import PERSON
 from tmrl_ros.core.config import Config
 from tmrl_ros.core.environment import node_environment
 from tmrl_ros.core.errors import BundleError, ConfigurationError, OperatorError
 from tmrl_ros.core.hosts import LINK, ROBOT
 from tmrl_ros.core.load import read_config
+from tmrl_ros.core.methods import DEMONSTRATORS
 from tmrl_ros.core.parent import end_with_parent
 from tmrl_ros.core.security import check_security
 
@@ -87,7 +87,7 @@ def main() -> int:
 
     config = read_config(Path(sys.argv[1]))
     try:
-        if config.method.name not in ("scripted", PERSON):  # they need no policy
+        if config.method.name not in DEMONSTRATORS:  # they need no policy
             check_policy(config)
         for contender in config.comparison.contenders:
             check_bundle(contender.bundle, config_of(config, contender))

@@ -60,3 +60,6 @@ METHODS: dict[str, MethodTraits] = {
     "scripted": MethodTraits(frozenset(), ""),
     "person": MethodTraits(frozenset(), ""),
 }
+
+DEMONSTRATORS = ("scripted", "person")
+"""They act without a policy."""
