@@ -9,7 +9,8 @@ First collect and pre-train (in two terminals; the person is `scripted_person.py
     python benchmarks/collected.py sessions/collected bundles/collected
 
 Each start is tried once by the frozen policy as it was trained (t = 0), where objects were in the
-demonstrations and where they are in the task; beside it the same network without training. Writes
+demonstrations and where they are in the task; beside it the same network without training, and the
+bundle that is shipped, which 200 scripted demonstrations made. Writes
 `docs/benchmarks/collected.json`.
 """
 
@@ -37,7 +38,13 @@ from tmrl_ros.session.records import load_records
 from tmrl_ros.session.statistics import success_rate
 
 OUT = Path(__file__).resolve().parents[1] / "docs" / "benchmarks" / "collected.json"
-MEASURED = (("trained", "demo"), ("untrained", "demo"), ("trained", "start"))
+MEASURED = (
+    ("trained", "demo"),
+    ("untrained", "demo"),
+    ("shipped", "demo"),
+    ("trained", "start"),
+    ("shipped", "start"),
+)
 
 
 def untrained(bundle: Path, seed: int) -> ChunkPolicy:
@@ -92,6 +99,7 @@ def main() -> int:
     policies = {
         "trained": load_policy(args.bundle, "onnxruntime")[0],
         "untrained": untrained(args.bundle, 0),
+        "shipped": load_policy(config.task.bundle, "onnxruntime")[0],
     }
     for name, region in MEASURED:
         rates = []

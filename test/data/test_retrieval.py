@@ -26,16 +26,23 @@ PLAYS, PARTS = 8, 5
 
 
 class Play:
-    """Somebody plays with a cube: picks, pushes, circles; we know when they picked it up."""
+    """Somebody plays with a cube: picks, pushes, circles; we know when they picked it up.
 
-    def __init__(self, seed: int) -> None:
+    The `hard` one trembles, is slower or faster, picks at air 8 cm above the table and puts down
+    what is picked up elsewhere: nearly the same motions.
+    """
+
+    def __init__(self, seed: int, *, hard: bool = False) -> None:
         self.rng = np.random.default_rng(seed)
         self.parts: list[np.ndarray] = []
         self.picks: list[tuple[float, float]] = []
         self.at = HOME.copy()
-        for kind in self.rng.permutation(["pick", "push", "circle", "push", "circle"]):
+        others = ["air", "place", "push", "circle"] if hard else ["push", "circle"] * 2
+        self.tremble_m = 0.004 if hard else 0.001
+        slow = (0.6, 1.8) if hard else (0.8, 1.3)
+        for kind in self.rng.permutation(["pick", *others]):
             begin_s = sum(map(len, self.parts)) / 20.0
-            getattr(self, f"_{kind}")(self.rng.uniform(0.8, 1.3))
+            getattr(self, f"_{kind}")(self.rng.uniform(*slow))
             if kind == "pick":
                 self.picks.append((begin_s, sum(map(len, self.parts)) / 20.0))
             self._go(HOME + self.rng.uniform(-0.04, 0.04, 3), 1.0, 1.0)
@@ -43,7 +50,7 @@ class Play:
     @property
     def path(self) -> np.ndarray:
         whole = np.concatenate(self.parts)
-        whole[:, :3] += 0.001 * self.rng.normal(size=(len(whole), 3))
+        whole[:, :3] += self.tremble_m * self.rng.normal(size=(len(whole), 3))
         return whole
 
     def _go(self, goal, seconds, opening):
@@ -59,6 +66,18 @@ class Play:
         self._go(spot, 2.0 * slow, 1.0)
         self.parts.append(rest(spot, 0.5, 0.0))
         self._go(spot + [0, 0, 0.13], 1.5 * slow, 0.0)
+
+    def _air(self, slow):
+        spot = self._spot() + [0.0, 0.0, 0.08]
+        self._go(spot, 2.0 * slow, 1.0)
+        self.parts.append(rest(spot, 0.5, 0.0))
+        self._go(spot + [0, 0, 0.13], 1.5 * slow, 0.0)
+
+    def _place(self, slow):
+        spot = self._spot()
+        self._go(spot, 2.0 * slow, 0.0)
+        self.parts.append(rest(spot, 0.5, 1.0))
+        self._go(spot + [0, 0, 0.13], 1.5 * slow, 1.0)
 
     def _push(self, slow):
         spot = self._spot()
