@@ -2,8 +2,9 @@
 
 First collect and pre-train (in two terminals; the person is `scripted_person.py`):
 
-    tmrl collect task=lift task.region=demo task.demonstration.miss=0.2 session.train_episodes=44 session.seed=5 \\
-        session.dir=sessions/collected teleop.max_speed_mps=0.5 cameras.realtime_rate_hz=6
+    tmrl collect task=lift task.region=demo task.demonstration.miss=0.2 session.train_episodes=44 \\
+        session.seed=5 session.dir=sessions/collected recorder.cameras=none \\
+        teleop.max_speed_mps=0.5 cameras.realtime_rate_hz=6
     python benchmarks/scripted_person.py config_file:=sessions/collected/config.yaml
     tmrl pretrain sessions/collected task=lift --out bundles/collected
     python benchmarks/collected.py sessions/collected bundles/collected
