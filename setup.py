@@ -13,6 +13,7 @@ PACKAGE = "tmrl_ros"
 NODES = (
     "camera",
     "console",
+    "demonstrator",
     "episode_manager",
     "franka",
     "host_link",

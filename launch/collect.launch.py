@@ -1,4 +1,4 @@
-"""Record episodes of the policy and learn nothing."""
+"""Record demonstrations that a person drives; with method:=base episodes of the policy."""
 
 from launch import LaunchDescription
 

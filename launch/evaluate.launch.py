@@ -1,4 +1,4 @@
-"""Compare policies blind: overrides:="comparison.contenders=[...]"."""
+"""Compare policies blind: policies:="frozen=bundles/lift tuned=sessions/lift-3"."""
 
 from launch import LaunchDescription
 

@@ -16,7 +16,7 @@ from tmrl_ros.core.load import load_config
 pytest.importorskip("launch.actions", reason="launch is not installed; it comes with an apt ROS")
 pytest.importorskip("launch_ros.actions", reason="launch_ros is not installed")
 
-KINDS = ("finetune", "deploy", "collect")
+KINDS = ("finetune", "deploy", "evaluate", "collect")
 # `ros2 launch FILE NAME:=VALUE ...` without the rest of ros2cli.
 ROS2_LAUNCH = """
 import signal, sys
@@ -58,6 +58,13 @@ def test_every_argument_has_a_description(root, kind):
     names = {argument.name for argument in arguments}
     assert {"robot", "task", "method", "session_dir", "seed", "overrides", "rviz"} <= names
     assert all(argument.description for argument in arguments)
+
+
+def test_replay_takes_a_session_and_says_what_is_missing(launch, tmp_path):
+    output, _ = (process := launch("replay")).communicate()
+    assert process.returncode == 1 and "session:= is empty" in output
+    output, _ = (process := launch("replay", f"session:={tmp_path}")).communicate()
+    assert process.returncode == 1 and "cannot be read" in output
 
 
 @pytest.mark.parametrize(

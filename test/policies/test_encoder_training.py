@@ -25,7 +25,7 @@ def steps_with(openings: list[float]) -> ControlSteps:
     states[:, 0] = 0.1 * np.arange(count)
     chunks = np.zeros((count, 2, 4), np.float32)
     chunks[:, 0, 3] = openings
-    return ControlSteps(np.arange(0, count, 2), states, chunks)
+    return ControlSteps(np.arange(0, count, 2), states, chunks, np.ones(count, bool), count)
 
 
 def test_the_last_closing_counts_and_misses_do_not():

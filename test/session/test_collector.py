@@ -7,6 +7,7 @@ from story import DOWN, HOME, NAME, PERIOD_NS, make_spec, outcome
 from tmrl_ros.core.types import (
     Chunk,
     ChunkSource,
+    Episode,
     EpisodeOutcome,
     EpisodeState,
     Pose,
@@ -18,7 +19,8 @@ BEGUN_NS = 80 * PERIOD_NS
 
 
 def event(state, stamp_ns=0, outcome=NONE, by="", robot_seconds=0.0):
-    spec = vars(make_spec())
+    known = Episode.__dataclass_fields__
+    spec = {name: value for name, value in vars(make_spec()).items() if name in known}
     return episode_events.event(
         state=state,
         outcome=outcome,

@@ -4,14 +4,15 @@ import pytest
 from episode_events import event
 from story import make_spec
 
-from tmrl_ros.core.types import EpisodeOutcome
+from tmrl_ros.core.types import Episode, EpisodeOutcome
 from tmrl_ros.session.problem import LatestProblem
 
 FORCE = "The hand felt 70 N. Look for a collision."
 
 
 def ended(outcome, reason="", by=""):
-    spec = vars(make_spec())
+    known = Episode.__dataclass_fields__
+    spec = {name: value for name, value in vars(make_spec()).items() if name in known}
     return event(outcome=outcome, decisions=2, labelled_by=by, reason=reason, **spec)
 
 

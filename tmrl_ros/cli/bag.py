@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tmrl_ros.cli.session_folder import SESSIONS, find_session, newest_session, shown
+from tmrl_ros.cli.session_folder import CONFIG_FILE, SESSIONS, find_session, newest_session, shown
 from tmrl_ros.core.errors import ConfigurationError, OperatorError
 
 SESSION_HELP = "a session, or a folder of bags; the newest session by default"
@@ -49,6 +49,9 @@ def _parser() -> argparse.ArgumentParser:
     show = _command(commands, "show", text, _show)
     show.add_argument("--episode", help="the newest by default")
     show.add_argument("--out", type=Path, help="write a Rerun recording (.rrd) and open nothing")
+    text = "check the quality of a person's demonstrations: what is wrong, and what to do about it"
+    check = _command(commands, "check", text, _check)
+    check.add_argument("--json", action="store_true", help="print JSON")
     _command(commands, "repair", "give the bags of a killed recorder their index back", _repair)
     return parser
 
@@ -143,6 +146,20 @@ def _bags(session: Path, episode: str | None) -> list[Path]:
         known = ", ".join(bag.name for bag in bags[-3:]) or "none"
         raise ConfigurationError(f"{session} has no episode {episode!r}; the last are {known}.")
     return found
+
+
+def _check(args: argparse.Namespace) -> int:
+    from tmrl_ros.core.collect_config import CollectConfig
+    from tmrl_ros.core.load import read_config
+    from tmrl_ros.data.collected import read_collected
+    from tmrl_ros.data.quality import as_json, table
+
+    folder = recorded(args.session)
+    known = folder / CONFIG_FILE
+    rules = read_config(known).collect if known.is_file() else CollectConfig()
+    found = [item.quality for item in read_collected(folder, rules)]
+    print(as_json(found) if args.json else table(found))
+    return 0
 
 
 def _repair(args: argparse.Namespace) -> int:

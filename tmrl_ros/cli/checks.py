@@ -18,6 +18,7 @@ from tmrl_ros.core.environment import node_environment
 from tmrl_ros.core.errors import BundleError, ConfigurationError, OperatorError
 from tmrl_ros.core.hosts import LINK, ROBOT
 from tmrl_ros.core.load import read_config
+from tmrl_ros.core.methods import DEMONSTRATORS
 from tmrl_ros.core.parent import end_with_parent
 from tmrl_ros.core.security import check_security
 
@@ -86,7 +87,7 @@ def main() -> int:
 
     config = read_config(Path(sys.argv[1]))
     try:
-        if config.method.name != "scripted":  # a scripted expert needs no policy
+        if config.method.name not in DEMONSTRATORS:  # they need no policy
             check_policy(config)
         for contender in config.comparison.contenders:
             check_bundle(contender.bundle, config_of(config, contender))

@@ -33,6 +33,9 @@ class Display(Protocol):
     def page(self, url: str) -> None:
         """Show where the page with the stop button is."""
 
+    def help(self, text: str) -> None:
+        """Show what the keys do."""
+
     def close(self) -> None:
         """Leave the terminal in order."""
 
@@ -76,6 +79,11 @@ class PlainDisplay:
         """Print where the page is."""
         self._print(f"page with the stop button: {url}")
 
+    def help(self, text: str) -> None:
+        """Print what the keys do."""
+        for line in text.splitlines():
+            self._print(line)
+
     def close(self) -> None:
         """Nothing is held."""
 
@@ -95,7 +103,7 @@ class LiveDisplay:
         self._status: Status | None = None
         self._nodes: Mapping[str, str] = {}
         self._memory_mb = 0.0
-        self._page = ""
+        self._page = self._help = ""
         self._live.start()
 
     def update(self, status: Status | None, nodes: Mapping[str, str], memory_mb: float) -> None:
@@ -113,13 +121,18 @@ class LiveDisplay:
         self._page = url
         self._draw()
 
+    def help(self, text: str) -> None:
+        """Keep what the keys do at the bottom of the panel."""
+        self._help = text
+        self._draw()
+
     def close(self) -> None:
         """Leave the last panel on the screen."""
         self._live.stop()
 
     def _draw(self) -> None:
         seen = self._status, self._nodes, self._memory_mb
-        drawn = panel(self._title, self._folder, *seen, list(self._notes), self._page)
+        drawn = panel(self._title, self._folder, *seen, list(self._notes), self._page, self._help)
         self._live.update(drawn, refresh=True)
 
 
@@ -131,6 +144,7 @@ def panel(
     memory_mb: float,
     notes: list[str],
     page: str = "",
+    keys: str = "",
 ) -> Panel:
     """Draw everything a person beside the stop button wants to see."""
     status = status or Status(message="starting the nodes")
@@ -150,12 +164,15 @@ def panel(
     rows.add_row(
         "time", f"{status.robot_minutes:.1f} min robot, {status.wall_minutes:.1f} min on the wall"
     )
-    rows.add_row("t context", status.t_context_text)
-    rows.add_row(
-        "learner",
-        f"{status.transitions} transitions, {status.updates_per_second:.0f} updates/s, "
-        f"{status.updates_owed} owed",
-    )
+    if status.collected:
+        rows.add_row("collected", escape(status.collected))
+    else:
+        rows.add_row("t context", status.t_context_text)
+        rows.add_row(
+            "learner",
+            f"{status.transitions} transitions, {status.updates_per_second:.0f} updates/s, "
+            f"{status.updates_owed} owed",
+        )
     if status.critic_text:
         rows.add_row("critics", status.critic_text)
     if status.clip_text:
@@ -181,6 +198,8 @@ def panel(
     if status.message:
         rows.add_row("now", escape(status.message))
     body: list[Table | str] = [rows, *(escape(note) for note in notes)]
+    if keys:
+        body.append(f"[dim]{escape(keys)}[/]")
     return Panel(
         Group(*body), title=escape(title), subtitle=escape(str(folder)), title_align="left"
     )

@@ -29,38 +29,47 @@ def evaluate(words: Sequence[str], *, plain: bool = False) -> int:
     Raises:
         ConfigurationError: Fewer than two policies, or one that is neither bundle nor session.
     """
+    with tempfile.TemporaryDirectory(prefix="tmrl-evaluate-") as folder:
+        return run_graph("evaluate", evaluation_overrides(words, Path(folder)), plain=plain)
+
+
+def evaluation_overrides(words: Sequence[str], folder: Path) -> list[str]:
+    """What makes a graph compare policies.
+
+    Args:
+        words: As `evaluate` takes them.
+        folder: For what sessions have learned; the graph reads it while it starts.
+
+    Raises:
+        ConfigurationError: As `evaluate`.
+    """
     named, overrides = split(words)
     if len(named) < 2:
         raise ConfigurationError(
             "Name two policies or more: `tmrl evaluate frozen=bundles/lift tuned=sessions/lift-3`."
         )
-    with tempfile.TemporaryDirectory(prefix="tmrl-evaluate-") as folder:
-        contenders, task = [], ""
-        for name, path in named.items():
-            if (path / CONFIG_FILE).is_file():
-                weights = Path(folder) / name
-                config = read_config(path / CONFIG_FILE)
-                _take_out(path, weights)
-                task = task or config.task.name
-                contender = {
-                    "bundle": str(config.task.bundle.absolute()),
-                    "method": config.method.model_dump(mode="json"),
-                    "weights": str(weights),
-                }
-            else:
-                contender = {"bundle": str(path)}
-            contenders.append({"name": name, **contender})
-        chosen = any(word.startswith("task=") for word in overrides)
-        return run_graph(
-            "evaluate",
-            [
-                *([] if chosen or not task else [f"task={task}"]),
-                "method=base",
-                *overrides,
-                f"comparison.contenders={json.dumps(contenders)}",
-            ],
-            plain=plain,
-        )
+    contenders, task = [], ""
+    for name, path in named.items():
+        if (path / CONFIG_FILE).is_file():
+            weights = folder / name
+            config = read_config(path / CONFIG_FILE)
+            _take_out(path, weights)
+            task = task or config.task.name
+            contender = {
+                "bundle": str(config.task.bundle.absolute()),
+                "method": config.method.model_dump(mode="json"),
+                "weights": str(weights),
+            }
+        else:
+            contender = {"bundle": str(path)}
+        contenders.append({"name": name, **contender})
+    chosen = any(word.startswith("task=") for word in overrides)
+    return [
+        *([] if chosen or not task else [f"task={task}"]),
+        "method=base",
+        *overrides,
+        f"comparison.contenders={json.dumps(contenders)}",
+    ]
 
 
 def split(words: Sequence[str]) -> tuple[dict[str, Path], list[str]]:

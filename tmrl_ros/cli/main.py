@@ -18,7 +18,7 @@ PLAIN_HELP = "print lines, draw nothing"
 RUNS = {
     "finetune": "fine-tune the policy on the robot, with evaluations before and after",
     "deploy": "run the policy and learn nothing",
-    "collect": "record episodes of the policy and learn nothing",
+    "collect": "record demonstrations that a person drives, or episodes of a policy",
     "up": "start every node and wait for commands",
 }
 EVALUATE_HELP = (
@@ -60,7 +60,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line; overrides may stand before, between and after options."""
     parser = _parser()
     words = list(sys.argv[1:] if argv is None else argv)
-    if words and words[0] in (*WITH_TORCH, "bag", "calibrate"):  # they parse by themselves
+    if words and words[0] in (*WITH_TORCH, "bag", "calibrate", "retrieve"):  # by themselves
         return argparse.Namespace(command=words[0], arguments=words[1:])
     args, rest = parser.parse_known_args(words)
     unknown = [word for word in rest if word.startswith("-") or not hasattr(args, "overrides")]
@@ -79,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     for name, text in RUNS.items():
         command = _with_overrides(commands.add_parser(name, help=text, description=text))
         command.add_argument("--plain", action="store_true", help=PLAIN_HELP)
-        if name in ("finetune", "deploy"):
+        if name in ("finetune", "deploy", "collect"):
             command.add_argument(
                 "--resume", metavar="SESSION", help="folder of a session that is to go on"
             )
@@ -149,6 +149,8 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("calibrate", help=text, add_help=False)
     text = "look at recorded sessions, export, import and repair them"
     commands.add_parser("bag", help=text, add_help=False)
+    text = "find parts of recorded play that move as one demonstration does"
+    commands.add_parser("retrieve", help=text, add_help=False)
     text = "print the resolved configuration"
     _with_overrides(commands.add_parser("config", help=text, description=text))
     text = 'print the DDS environment, for eval "$(tmrl env)" in another shell'
@@ -243,6 +245,10 @@ def _dispatch(args: argparse.Namespace) -> int:
         from tmrl_ros.cli.bag import bag
 
         return bag(args.arguments)
+    if args.command == "retrieve":
+        from tmrl_ros.cli.retrieve import retrieve
+
+        return retrieve(args.arguments)
     if args.command == "report":
         from tmrl_ros.cli.offline import report
 

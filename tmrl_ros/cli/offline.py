@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from tmrl_ros.cli.session_folder import SESSIONS, find_session, newest_session, shown
 from tmrl_ros.core.errors import ConfigurationError
@@ -28,6 +29,22 @@ def replay(arguments: Sequence[str]) -> int:
 def vla_server(arguments: Sequence[str]) -> int:
     """Become the program that serves a model."""
     return _become("tmrl_ros.serving.main", arguments)
+
+
+def replay_words(values: Mapping[str, str]) -> list[str]:
+    """What arguments of `launch/replay.launch.py` would be on the command line of `tmrl replay`.
+
+    Raises:
+        ConfigurationError: No session is named.
+    """
+    if not values["session"]:
+        raise ConfigurationError("session:= is empty: name the folder of the session to play.")
+    found = [values["session"], *shlex.split(values["overrides"])]
+    if values["bundle"]:
+        found.append(f"task.bundle={values['bundle']}")
+    if values["episodes"]:
+        found += ["--episodes", values["episodes"]]
+    return found
 
 
 def report(session: str | None) -> int:

@@ -31,6 +31,7 @@ class Command:
     required: bool = False
     stop_last: bool = False
     optional: bool = False
+    terminal: bool = False  # reads the launcher's standard input
 
 
 @dataclass(frozen=True)
@@ -191,7 +192,10 @@ class Processes:
                 continue
             if number not in child.signals:
                 child.signals.add(number)
-                signal_group(child.process.pid, number)
+                if child.command.terminal:
+                    child.process.send_signal(number)
+                else:
+                    signal_group(child.process.pid, number)
                 if number == signal.SIGKILL:
                     self._say(f"{child.command.name} did not end by itself and was killed.")
 
@@ -199,7 +203,9 @@ class Processes:
         self._forget(child)
         with child.log.open("ab", buffering=0) as log:
             log.write(f"{STARTING} {time.strftime('%H:%M:%S')} {child.command.name}\n".encode())
-            child.process = spawn(child.command.argv, self._environment, log)
+            child.process = spawn(
+                child.command.argv, self._environment, log, terminal=child.command.terminal
+            )
         child.due = None
         child.signals = set()
         child.started = time.monotonic()
@@ -231,7 +237,10 @@ class Processes:
     def _forget(self, child: Child) -> None:
         """End what a dead process left behind and take it off the guard's list."""
         if child.process is not None:
-            signal_group(child.process.pid, signal.SIGKILL)
+            if child.command.terminal:
+                child.process.kill()
+            else:
+                signal_group(child.process.pid, signal.SIGKILL)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 child.process.wait(0.1)
             self._tell_guard("-", child.process.pid)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shlex
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from launch import LaunchContext, LaunchDescription
@@ -26,6 +27,8 @@ from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 from tmrl_ros.cli.checks import check_start
+from tmrl_ros.cli.collect import collect_overrides
+from tmrl_ros.cli.evaluate import evaluation_overrides
 from tmrl_ros.cli.session_folder import check_disk, session_for
 from tmrl_ros.cli.workcell import workcell_urdf
 from tmrl_ros.core import parent
@@ -51,13 +54,22 @@ ARGUMENTS = {
     "use_sim_time": ("false", "take ROS time from /clock; stamps of the robot need no ROS time"),
     "rviz": ("false", "open RViz with config/rviz/tmrl.rviz"),
 }
+OTHER_ARGUMENTS: dict[str, dict[str, tuple[str, str]]] = {
+    "collect": {"method": ("", "file of config/methods: who acts; by default a person drives")},
+    "evaluate": {
+        "policies": ("", "name=path of each bundle or session to compare, separated by spaces"),
+        "task": ("", "file of config/tasks; by default the one of a session among the policies"),
+        "method": ("", "never needed: every policy acts as it has learned to"),
+    },
+}
 
 
 def description(kind: Kind) -> LaunchDescription:
     """Everything a launch file returns for one kind of graph."""
+    arguments = {**ARGUMENTS, **OTHER_ARGUMENTS.get(kind, {})}
     declared = [
         DeclareLaunchArgument(name, default_value=default, description=text)
-        for name, (default, text) in ARGUMENTS.items()
+        for name, (default, text) in arguments.items()
     ]
     return LaunchDescription([*declared, OpaqueFunction(function=_graph, args=[kind])])
 
@@ -79,8 +91,17 @@ def overrides_from(values: dict[str, str]) -> list[str]:
 
 def _graph(context: LaunchContext, kind: Kind) -> list[Any]:
     """Check as the command line does, then hand the nodes to launch_ros."""
-    values = {name: context.perform_substitution(LaunchConfiguration(name)) for name in ARGUMENTS}
-    session = session_for(kind, overrides_from(values), values["resume"])
+    names = {**ARGUMENTS, **OTHER_ARGUMENTS.get(kind, {})}
+    values = {name: context.perform_substitution(LaunchConfiguration(name)) for name in names}
+    overrides = overrides_from(values)
+    if kind == "evaluate" and values["policies"]:
+        learned = TemporaryDirectory(prefix="tmrl-evaluate-")  # lasts as long as the launch
+        context.extend_globals({"tmrl_learned": learned})
+        words = [*shlex.split(values["policies"]), *overrides]
+        overrides = evaluation_overrides(words, Path(learned.name))
+    if kind == "collect" and not values["resume"]:
+        overrides = collect_overrides(overrides)
+    session = session_for(kind, overrides, values["resume"])
     nodes = nodes_for(session.config, session.config_file, kind)
     session.open()  # the lock is held until this process ends
     context.extend_globals({"tmrl_session": session})

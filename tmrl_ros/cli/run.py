@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from tmrl_ros.cli import collect
 from tmrl_ros.cli.checks import check_start
 from tmrl_ros.cli.console import Announcement
 from tmrl_ros.cli.display import Display, LiveDisplay, PlainDisplay
@@ -35,6 +36,8 @@ def run_graph(
     Raises:
         OperatorError: Something is wrong with what was asked; nothing was started.
     """
+    if kind == "collect" and not resume:
+        overrides = collect.collect_overrides(overrides)
     session = session_for(kind, overrides, resume)
     nodes = nodes_for(session.config, session.config_file, kind)
     session.open()
@@ -91,11 +94,15 @@ def watch(
 def _run(kind: Kind, session: SessionFolder, nodes: Sequence[NodeSpec], *, plain: bool) -> int:
     folder = session.path
     title = f"tmrl {kind}: {session.config.task.prompt}"
-    with Signals() as signals:
+    with Signals() as signals, collect.kept_terminal():
         display = _make_display(title, shown(folder), plain=plain)
         try:
+            commands = [command(node) for node in nodes]
+            if collect.has_keys(session):
+                commands.append(collect.keyboard(session))
+                display.help(collect.KEYS_HELP)
             with Processes(
-                [command(node) for node in nodes],
+                commands,
                 node_environment(session.config),
                 folder / LOGS,
                 say=display.note,
@@ -106,7 +113,10 @@ def _run(kind: Kind, session: SessionFolder, nodes: Sequence[NodeSpec], *, plain
                 seconds = processes.stop()
         finally:
             display.close()
-        return _last_words(kind, folder, end, seconds)
+        code = _last_words(kind, folder, end, seconds)
+    if session.config.by_person:
+        print(*collect.last_words(folder, session.config.task.name), sep="\n", flush=True)
+    return code
 
 
 def _make_display(title: str, folder: Path, *, plain: bool) -> Display:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
+from tmrl_ros.core.collect_config import PERSON
 from tmrl_ros.core.config import Config, SessionConfig
 from tmrl_ros.core.errors import ConfigurationError
 from tmrl_ros.core.hosts import ROBOT
@@ -116,6 +117,10 @@ def session_for(kind: str, overrides: Sequence[str], resume: str | None = None) 
     else:
         session, known = new_session(overrides, kind=kind), False
     method = session.config.method
+    if method.name == PERSON and kind != "collect":
+        raise ConfigurationError(
+            f"method={PERSON} is for collecting demonstrations: `tmrl collect`, not {kind}."
+        )
     learner_elsewhere = session.config.session.host == ROBOT
     if kind == "deploy" and method.learns and not known and not learner_elsewhere:
         raise ConfigurationError(

@@ -16,16 +16,19 @@ from tmrl_ros.core.parent import end_with_parent
 
 
 def spawn(
-    argv: Sequence[str], environment: Mapping[str, str], log: BinaryIO
+    argv: Sequence[str], environment: Mapping[str, str], log: BinaryIO, *, terminal: bool = False
 ) -> subprocess.Popen[bytes]:
-    """Start a process in a group of its own, so that Ctrl-C reaches only its parent."""
+    """Start a process in a group of its own, so that Ctrl-C reaches only its parent.
+
+    One that reads the terminal has to stay in the parent's group: the kernel stops all others.
+    """
     return subprocess.Popen(
         list(argv),
-        stdin=subprocess.DEVNULL,
+        stdin=None if terminal else subprocess.DEVNULL,
         stdout=log,
         stderr=subprocess.STDOUT,
         env=dict(environment),
-        process_group=0,
+        process_group=None if terminal else 0,
         preexec_fn=partial(end_with_parent, os.getpid()),
     )
 

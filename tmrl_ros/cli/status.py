@@ -28,6 +28,7 @@ class Status:
     human_episodes: int = 0
     fallback: str = ""
     steering: str = ""
+    collected: str = ""
     updates_per_second: float = 0.0
     updates_owed: int = 0
     transitions: int = 0
@@ -89,14 +90,19 @@ class Status:
         text = " ".join(part for part in parts if part)
         return f"{text}: {self.safety_message}" if self.safety_message else text
 
+    @property
+    def _learner_text(self) -> str:
+        rate = f"{self.updates_per_second:.0f} updates/s"
+        return f"{self.transitions} transitions, {rate}, {self.updates_owed} owed"
+
     def line(self) -> str:
         """Everything that changes, on one line."""
         total = f"/{self.episodes_total}" if self.episodes_total else ""
         return (
             f"{self.phase or 'starting'} {self.episode}{total} | success {self.success_text} | "
             f"robot {self.robot_minutes:.1f} min, wall {self.wall_minutes:.1f} min | "
-            f"{self.transitions} transitions, {self.updates_per_second:.0f} updates/s, "
-            f"{self.updates_owed} owed | safety {self.safety_text}"
+            + (self.collected or self._learner_text)
+            + f" | safety {self.safety_text}"
             + (f" | critics {self.critic_text}" if self.critic_text else "")
             + (f" | clipped {self.clip_text}" if self.clip_text else "")
             + (f" | a person helped in {self.human_episodes}" if self.human_episodes else "")
@@ -140,6 +146,7 @@ def _parse(raw: dict[str, Any]) -> Status:
         human_episodes=int(raw.get("human_episodes") or 0),
         fallback=str(raw.get("fallback") or ""),
         steering=str(raw.get("steering") or ""),
+        collected=str(raw.get("collected") or ""),
         updates_per_second=float(raw.get("updates_per_second") or 0.0),
         updates_owed=int(raw.get("updates_owed") or 0),
         transitions=int(raw.get("transitions") or 0),

@@ -15,6 +15,8 @@ from pydantic import Field, model_validator
 from tmrl_ros.core.camera_config import CameraConfig as CameraConfig
 from tmrl_ros.core.camera_config import CamerasConfig as CamerasConfig
 from tmrl_ros.core.camera_config import Quaternion as Quaternion
+from tmrl_ros.core.collect_config import PERSON
+from tmrl_ros.core.collect_config import CollectConfig as CollectConfig
 from tmrl_ros.core.comparison import ComparisonConfig
 from tmrl_ros.core.franka_config import FrankaConfig
 from tmrl_ros.core.method_config import MethodConfig as MethodConfig
@@ -26,6 +28,8 @@ from tmrl_ros.core.safety_config import Vector3 as Vector3
 from tmrl_ros.core.section import Section
 from tmrl_ros.core.teleop_config import TeleopConfig as TeleopConfig
 
+MOST_DECISIONS = 998
+"""Of an episode: the numbers of its observations leave room for no more."""
 InferenceBackend = Literal["auto", "torch", "onnxruntime"]
 
 
@@ -149,7 +153,7 @@ class RewardConfig(Section):
     simulator is believed at once.
     """
 
-    backend: Literal["simulator", "learned", "robometer_http", "lerobot"] = "simulator"
+    backend: Literal["simulator", "learned", "robometer_http", "lerobot", "none"] = "simulator"
     bundle: Path | None = Field(
         None, description="of a learned model; rewards/<task> beside the policy's by default"
     )
@@ -283,6 +287,7 @@ class Config(Section):
     comparison: ComparisonConfig = ComparisonConfig()
     teleop: TeleopConfig = TeleopConfig()
     policy: PolicyConfig = PolicyConfig()
+    collect: CollectConfig = CollectConfig()
 
     @model_validator(mode="after")
     def _parts_agree(self) -> Config:
@@ -320,6 +325,11 @@ class Config(Section):
                 f"cameras.driver={self.camera_driver} does not go with robot.kind="
                 f"{self.robot.kind}: the simulated arm has its own cameras and clock"
             )
+        if self.reward.backend == "none" and not self.by_person:
+            raise ValueError(
+                f"reward.backend=none leaves nobody to judge method={self.method.name}: it is for "
+                "`tmrl collect`, where a person drives"
+            )
         return self
 
     @property
@@ -338,6 +348,24 @@ class Config(Section):
         """
         age_s = self.safety.max_chunk_age_s
         return self.policy.timeout_s or (5.0 if self.robot.lockstep else 0.8 * age_s)
+
+    @property
+    def by_person(self) -> bool:
+        """Whether a person drives, and no policy."""
+        return self.method.name == PERSON
+
+    @property
+    def judged(self) -> bool:
+        """Whether a reward answers every observation."""
+        return self.reward.backend != "none"
+
+    @property
+    def max_decisions(self) -> int:
+        """Observations that an episode may have before it times out."""
+        if not self.by_person:
+            return self.task.max_decisions
+        rows_s = self.collect.rows / self.robot.control_rate_hz
+        return min(max(1, round(self.collect.max_episode_s / rows_s)), MOST_DECISIONS)
 
     @property
     def reward_bundle(self) -> Path:

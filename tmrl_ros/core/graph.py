@@ -72,7 +72,8 @@ def nodes_for(config: Config, config_file: Path, kind: Kind = "finetune") -> lis
         config_file: File that holds it, which every node reads.
         kind: `finetune` learns; `deploy` runs what was learned (the learner hands out the weights
             of its checkpoint, and learns nothing from these episodes); `evaluate` compares
-            policies; `collect` records episodes without learning; `up` is the graph of `finetune`
+            policies; `collect` records episodes without learning, with a person in
+            the policy's place where `method=person`; `up` is the graph of `finetune`
             with nobody who asks it to run episodes.
     """
     file = {"config_file": str(config_file)}
@@ -81,8 +82,8 @@ def nodes_for(config: Config, config_file: Path, kind: Kind = "finetune") -> lis
         NodeSpec(config.robot.driver, file, stop_last=True),
         *_cameras(config, file),
         NodeSpec("perception", file),
-        NodeSpec("reward", file),
-        NodeSpec("policy_server", file),
+        *([NodeSpec("reward", file)] if config.judged else []),
+        NodeSpec("demonstrator" if config.by_person else "policy_server", file),
         NodeSpec("episode_manager", file),
     ]
     if config.recorder.enabled:

@@ -31,6 +31,7 @@ FOLDERS = {
     "comparison": "comparisons",
     "teleop": "teleop",
     "policy": "policies",
+    "collect": "collect",
 }
 DEFAULTS = {
     "robot": "sim",
@@ -44,6 +45,7 @@ DEFAULTS = {
     "comparison": "none",
     "teleop": "off",
     "policy": "local",
+    "collect": "default",
 }
 
 OF_THE_CELL = ("safety", "cameras")  # never the simulation's by default where an arm is real
@@ -248,6 +250,7 @@ def experiment(config: Config) -> dict[str, dict[str, Any]]:
     policy = values.pop("policy")
     if config.policy.remote:
         values["policy"] = {k: policy[k] for k in policy if k not in NOT_OF_THE_POLICY}
+    values.pop("collect")
     for key in NOT_OF_THE_EXPERIMENT:
         values["session"].pop(key)
     return values

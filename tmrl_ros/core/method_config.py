@@ -11,7 +11,7 @@ from tmrl_ros.core.section import Section
 
 
 class MethodConfig(Section):
-    """How the policy is fine-tuned, or not (`base`), or demonstrated (`scripted`).
+    """How the policy is fine-tuned, or not (`base`), or what demonstrates (`scripted`, `person`).
 
     `tmrl` chooses among chunks of several action noises and context timesteps by critics of the
     motion, `expo` among samples and learned edits of them, `vgps` among the frozen policy's own

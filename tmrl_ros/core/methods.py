@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
-MethodName = Literal["tmrl", "expo", "dsrl", "tmrl_paper", "rlpd", "vgps", "base", "scripted"]
+MethodName = Literal[
+    "tmrl", "expo", "dsrl", "tmrl_paper", "rlpd", "vgps", "base", "scripted", "person"
+]
 
 
 class Capability(StrEnum):
@@ -56,4 +58,8 @@ METHODS: dict[str, MethodTraits] = {
     "vgps": MethodTraits(frozenset({_NOISE, _PLANS, _BATCH}), "plan"),
     "base": MethodTraits(frozenset(), ""),
     "scripted": MethodTraits(frozenset(), ""),
+    "person": MethodTraits(frozenset(), ""),
 }
+
+DEMONSTRATORS = ("scripted", "person")
+"""They act without a policy."""

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from tmrl_ros.core.section import Section
 
 Button = Annotated[int, Field(ge=0, le=63)]
-BUTTONS = ("engage", "gripper", "stop", "success", "failure", "hold")
+BUTTONS = ("engage", "gripper", "stop", "success", "failure", "discard", "hold", "guide")
 
 
 class AxisConfig(Section):
@@ -40,7 +40,17 @@ class TeleopConfig(Section):
     stop_button: Button | None = 1
     success_button: Button | None = 3
     failure_button: Button | None = 2
+    discard_button: Button | None = Field(None, description="thrown away, and run again")
     hold_button: Button | None = Field(4, description="hold-to-run; engage_button counts too")
+    guide_button: Button | None = Field(
+        None, description="held with engage_button: the arm follows your hand on it"
+    )
+    guide_gain_per_s: float = Field(
+        4.0, gt=0, le=10, description="speed of the target for each m that the tool is pushed off"
+    )
+    guide_deadband_m: float = Field(
+        0.008, ge=0.002, le=0.05, description="the arm hangs so far beside its target by itself"
+    )
     button_events: bool = Field(
         False, description="a message tells of its last button alone, when that has changed"
     )

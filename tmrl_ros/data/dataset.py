@@ -52,8 +52,9 @@ class Demonstration:
     `state` (N, 4): x y z in metres and gripper opening 0..1. `objects` (N, K, 3) metres, base
     frame, `visible` (N, K), in the order of `object_names`. `actions` (N, H, 4): dx dy dz relative
     to the measured pose and gripper opening, of which the first `execute_steps` (N,) were carried
-    out. `sequence` (N,) names the observations. `observations` are the rows themselves, with images
-    and points; empty unless they were asked for.
+    out; where a person drove, `trajectory` tells what they asked for. `sequence` (N,) names the
+    observations. `observations` are the rows themselves, with images and points; empty unless they
+    were asked for.
     """
 
     episode_id: str
@@ -138,7 +139,10 @@ def demonstration_from(
         for chunk in record.chunks
         if chunk.source in sources and chunk.execute_steps > 0
     }
-    rows = [item for item in record.observations if item.sequence in chunks]
+    outcomes = {item.sequence: item for item in record.outcomes if item.sequence in chunks}
+    sent = {number: chunk.execute_steps for number, chunk in chunks.items()}
+    sent |= {number: item.steps_sent for number, item in outcomes.items()}
+    rows = [item for item in record.observations if sent.get(item.sequence)]
     rows.sort(key=lambda item: item.sequence)
     if not rows:
         return None
@@ -150,6 +154,7 @@ def demonstration_from(
             f"{record.path}: chunks or object names of episode {record.episode_id} differ in shape."
         )
     stamps = [item.stamp_ns for item in record.observations]
+    stamps += [item.stamp_ns for item in outcomes.values()]  # a person may end it without another
     ended = record.ended
     return Demonstration(
         episode_id=record.episode_id,
@@ -161,13 +166,13 @@ def demonstration_from(
         objects=np.stack([item.object_positions for item in rows]),
         visible=np.stack([item.object_visible for item in rows]),
         actions=np.stack([chunk.actions for chunk in asked]).astype(np.float32),
-        execute_steps=np.array([chunk.execute_steps for chunk in asked], np.int64),
-        trajectory=_trajectory(record.robot, record.targets, min(stamps), max(stamps)),
+        execute_steps=np.array([sent[item.sequence] for item in rows], np.int64),
+        trajectory=trajectory_of(record.robot, record.targets, min(stamps), max(stamps)),
         observations=tuple(rows) if pictures else (),
     )
 
 
-def _trajectory(
+def trajectory_of(
     samples: Sequence[RobotSample], targets: Sequence[Target], start_ns: int, end_ns: int
 ) -> Trajectory:
     """Samples and targets of a time span; a driver's repetitions of a state count once."""

@@ -44,9 +44,9 @@ class RecordedObservation:
     """One `Observation` as it was recorded, or as it came.
 
     `state` is (4,): end effector x y z in metres and gripper opening 0..1. `object_positions` is
-    (K, 3) in metres, base frame; `object_visible` (K,); `object_age_s` (K,). `images` are (height,
-    width, 3) uint8 by camera name, empty unless they were asked for. `points` is (N, 3) metres and
-    `colors` (N, 3) RGB, likewise.
+    (K, 3) in metres, base frame; `object_visible` (K,); `object_age_s` (K,); `camera_age_s` one per
+    camera. `images` are (height, width, 3) uint8 by camera name, empty unless they were asked for.
+    `points` is (N, 3) metres and `colors` (N, 3) RGB, likewise.
     """
 
     stamp_ns: int
@@ -63,6 +63,7 @@ class RecordedObservation:
     images: dict[str, NDArray[np.uint8]] = field(default_factory=dict)
     points: Float32Array = field(default_factory=lambda: np.zeros((0, 3), np.float32))
     colors: ColorArray = field(default_factory=lambda: np.zeros((0, 3), np.uint8))
+    camera_age_s: FloatArray = field(default_factory=lambda: np.zeros(0))
 
 
 def chunk(msg: Any) -> Chunk:
@@ -243,6 +244,7 @@ def observation(msg: Any, *, images: bool) -> RecordedObservation:
         object_positions=np.array(msg.object_positions, np.float32).reshape(-1, 3),
         object_visible=np.array(msg.object_visible, np.bool_),
         object_age_s=np.array(msg.object_age_s, np.float64),
+        camera_age_s=np.array(msg.camera_age_s, np.float64),
         images=pictures,
         points=xyz_points(msg.points) if images else np.zeros((0, 3), np.float32),
         colors=rgb_points(msg.points) if images else np.zeros((0, 3), np.uint8),

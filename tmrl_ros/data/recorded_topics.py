@@ -21,6 +21,11 @@ NEEDED = (
 )
 
 
+def needed_topics(config: Config) -> list[str]:
+    """What the recorder must hear before an episode starts."""
+    return [name for name in NEEDED if config.judged or name != topics.REWARD]
+
+
 def graph_topics(config: Config) -> list[Topic]:
     """Every topic worth recording, with relative names; those that say when a bag opens come last.
 

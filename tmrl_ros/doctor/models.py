@@ -19,6 +19,7 @@ from tmrl_ros.core.compute import prepare_torch
 from tmrl_ros.core.config import Config
 from tmrl_ros.core.errors import OperatorError
 from tmrl_ros.core.load import read_config
+from tmrl_ros.core.methods import DEMONSTRATORS
 from tmrl_ros.doctor.finding import Finding, bad, good, skipped, warning
 from tmrl_ros.policies.policy import Policy
 from tmrl_ros.policies.source import open_policy
@@ -37,8 +38,8 @@ def models(config: Config) -> list[Finding]:
 
 def policy(config: Config) -> list[Finding]:
     """Bundle and speed of the policy."""
-    if config.method.name == "scripted":
-        return [skipped("policy", "a scripted expert needs none")]
+    if config.method.name in DEMONSTRATORS:
+        return [skipped("policy", f"{config.method.name} demonstrations need none")]
     try:
         loaded, spec, how = open_policy(config)
     except OperatorError as error:

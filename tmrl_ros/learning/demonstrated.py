@@ -19,7 +19,7 @@ from tmrl_ros.data.plans import plan_of
 from tmrl_ros.data.transitions import Transition
 from tmrl_ros.policies.bundle import PolicySpec
 from tmrl_ros.policies.context import actor_features
-from tmrl_ros.policies.demonstrations import training_data
+from tmrl_ros.policies.demonstrations import control_steps, training_data
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,8 @@ class Cutter:
         features = [actor_features(item, context) for item in data.context]
         chunks = data.actions.astype(np.float64)
         plans = plan_of(chunks)
-        end = int(demonstration.execute_steps.sum())
+        steps = control_steps(demonstration, action.horizon, self.gripper_max_width_m)
+        end = steps.length if steps is not None else 0
         success = demonstration.outcome is EpisodeOutcome.SUCCESS
         found = []
         for step in range(len(features)):

@@ -30,6 +30,7 @@ from tmrl_msgs.msg import (
     RewardEstimate,
     RobotState,
     SafetyState,
+    TeleopCommand,
 )
 from tmrl_msgs.srv import LabelEpisode, ResetScene
 from tmrl_ros.core import topics
@@ -42,6 +43,7 @@ from tmrl_ros.nodes.goal_messages import feedback_to_msg, goal_from_msg, result_
 from tmrl_ros.session.commands import Announce, AskScene, Command, Move, ResetStop, Say
 from tmrl_ros.session.gates import Gates, GateSettings, SafetyView, World
 from tmrl_ros.session.labels import Labels
+from tmrl_ros.session.person import Grasp
 from tmrl_ros.session.recorder_view import recorder_fault
 from tmrl_ros.session.runner import GoalRunner, prompt_refusal, run_settings
 
@@ -71,6 +73,7 @@ class EpisodeManager(ConfiguredNode):
         self._done: Future | None = None
         self._first_piece = 1
         self._labels = Labels()
+        self._grasp = Grasp(self.config.safety.teleop_timeout_s)
         self._recorder_spoke = not self.config.recorder.enabled
         self._looked_s = float("-inf")
         self._shown = ""
@@ -102,6 +105,8 @@ class EpisodeManager(ConfiguredNode):
             (String, topics.RECORDER_STATUS, self._on_recorder, RELIABLE),
         ):
             self.create_subscription(kind, topic, callback, qos)
+        if self.config.by_person:
+            self.create_subscription(TeleopCommand, topics.TELEOP_COMMAND, self._on_teleop, NEWEST)
         # Images and clouds are of no interest here, so observations stay undecoded.
         self.create_subscription(
             Observation, topics.OBSERVATION, self._on_observation, RELIABLE, raw=True
@@ -230,9 +235,9 @@ class EpisodeManager(ConfiguredNode):
         there = {
             "robot": out(topics.ROBOT_STATE) and self._scene.service_is_ready(),
             "perception": out(topics.OBSERVATION),
-            "policy_server": out(topics.ACTION_CHUNK),
+            "demonstrator" if self.config.by_person else "policy_server": out(topics.ACTION_CHUNK),
             "safety_supervisor": out(topics.CHUNK_OUTCOME) and into(topics.RESET_CHUNK),
-            "reward": out(topics.REWARD),
+            "reward": out(topics.REWARD) or not self.config.judged,
             "recorder": self._recorder_spoke
             and (out(topics.RECORDER_STATUS) or not self.config.recorder.enabled),
             "learner": out(topics.LEARNER_STATUS) or not learn,
@@ -308,6 +313,12 @@ class EpisodeManager(ConfiguredNode):
             self.get_logger().info(f"From the next episode on: {text or self.config.task.prompt!r}")
         return SetParametersResult(successful=True)
 
+    def _on_teleop(self, msg: TeleopCommand) -> None:
+        """Begin the episode that waits for a person when they take the arm."""
+        now_s = time.monotonic()
+        if self._grasp.taken(bool(msg.engaged), now_s) and self._runner is not None:
+            self._drive(self._runner.on_person(now_s))
+
     def _on_pause(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         self._world.paused = bool(request.data)
         self._paused.publish(Bool(data=self._world.paused))
@@ -319,6 +330,8 @@ class EpisodeManager(ConfiguredNode):
         else:
             response.message = "Nobody asks for episodes."
         if self._runner is not None:
+            if not self._world.paused:
+                self._drive(self._runner.on_person(time.monotonic()))
             self._drive(self._runner.on_time(time.monotonic()))
         return response
 

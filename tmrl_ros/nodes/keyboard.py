@@ -1,4 +1,6 @@
-"""Keys of a terminal: a person takes the arm, steers and stops it. Started by `tmrl teleop`.
+"""Keys of a terminal: a person takes the arm, steers and stops it.
+
+Started by `tmrl teleop`, and by `tmrl collect`, which shows what there is to see itself.
 
 The hardware stop button comes first; SPACE is the software stop.
 """
@@ -30,24 +32,29 @@ class KeyboardNode(PersonNode):
     def __init__(self) -> None:
         """Take over the terminal."""
         super().__init__("keyboard")
+        self._alone = bool(self.declare_parameter("alone", True).value)
         self._terminal = RawTerminal().__enter__()
         robot, teleop = self.config.robot, self.config.teleop
         self._keys = Keyboard(teleop.max_speed_mps, robot.base_frame)
         self._state, self._answer, self._shown = "NO SUPERVISOR", "", ""
         self.create_subscription(SafetyState, topics.SAFETY_STATE, self._on_safety, LATCHED)
         self.create_timer(PERIOD_S, self._look, clock=Clock(clock_type=ClockType.STEADY_TIME))
-        print(HELP, flush=True)
+        if self._alone:
+            print(HELP, flush=True)
 
     def close(self) -> None:
         """Give the arm and the terminal back."""
         self._keys.engaged = False
         self.say(self._keys)
         self._terminal.__exit__(None, None, None)
-        print(flush=True)
+        if self._alone:
+            print(flush=True)
 
     def tell(self, answer: Answer) -> None:
         """Show what came of a press."""
         self._answer = answer.message
+        if not self._alone:
+            super().tell(answer)
 
     def _on_safety(self, msg: SafetyState) -> None:
         name = STATES[msg.state] if msg.state < len(STATES) else "?"
@@ -63,6 +70,10 @@ class KeyboardNode(PersonNode):
                 raise KeyboardInterrupt
             self.press(button)
         self.say(self._keys)
+        if self._alone:
+            self._show()
+
+    def _show(self) -> None:
         who = "YOURS" if self._keys.engaged else "the policy's"
         line = f"arm: {who} | {self._state} | {self._answer}"
         if line != self._shown:

@@ -22,7 +22,7 @@ from tmrl_ros.core import topics
 from tmrl_ros.core.config import Config
 from tmrl_ros.core.load import config_hash
 from tmrl_ros.data.connection import Connection
-from tmrl_ros.data.recorded_topics import NEEDED, graph_topics
+from tmrl_ros.data.recorded_topics import graph_topics, needed_topics
 from tmrl_ros.data.recording import RecorderStatus, Recording
 from tmrl_ros.nodes.common import LATCHED, ConfiguredNode, run_node
 from tmrl_ros.nodes.polling import NeverExecuted
@@ -112,7 +112,7 @@ class Recorder(ConfiguredNode):
                 return
 
     def _missing(self) -> list[str]:
-        needed = {self.resolve_topic_name(name): name for name in NEEDED}
+        needed = {self.resolve_topic_name(name): name for name in needed_topics(self.config)}
         publishers = {
             needed[tap.topic.name]: tap.publishers for tap in self._taps if tap.topic.name in needed
         }

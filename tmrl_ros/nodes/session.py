@@ -48,6 +48,7 @@ from tmrl_ros.session.recover import recover_records
 from tmrl_ros.session.schedule import Goal, Kind, goal_after, plan
 from tmrl_ros.session.seeds import PHASE_NAMES
 from tmrl_ros.session.status import Status, wall_seconds_before
+from tmrl_ros.session.tally import Tally
 
 STATUS_S = 0.25
 MANAGER_S = 60.0
@@ -87,6 +88,7 @@ class Session(ConfiguredNode):
         self._began_s = time.monotonic()
         self._status = Status(message="Waiting for the episode manager.")
         self._problem = LatestProblem()
+        self._tally = Tally(self.session_dir / "episodes", self.config.collect)
         self._goal: Goal | None = None
         self._handle: ClientGoalHandle | None = None
         self._mark, self._marked = "", False
@@ -338,6 +340,8 @@ class Session(ConfiguredNode):
 
     def _write_status(self) -> None:
         self._status.wall_minutes = self._wall_s / 60.0
+        if self.config.by_person:
+            self._status.collected = self._tally.line(self._records)
         self._status.problem = {"at": self._problem.at, "text": self._problem.text}
         try:
             self._status.write(self.session_dir, self._records)

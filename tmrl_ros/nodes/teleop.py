@@ -9,20 +9,26 @@ from __future__ import annotations
 import sys
 import time
 from concurrent.futures import Future
+from dataclasses import replace
 
+import numpy as np
 from rclpy.clock import Clock, ClockType
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Joy
 
-from tmrl_msgs.msg import RobotTarget, TeleopCommand
+from tmrl_msgs.msg import RobotState, RobotTarget, TeleopCommand
 from tmrl_ros.console.buttons import Answer
 from tmrl_ros.core import topics
 from tmrl_ros.core.config import Config
+from tmrl_ros.core.types import FloatArray
+from tmrl_ros.core.types import TeleopCommand as Command
+from tmrl_ros.data import decode
 from tmrl_ros.nodes.common import NEWEST, ConfiguredNode, run_node
 from tmrl_ros.nodes.convert import teleop_to_msg
 from tmrl_ros.nodes.operator import OperatorCalls
 from tmrl_ros.nodes.polling import PolledSubscription
-from tmrl_ros.teleop.actions import Press
+from tmrl_ros.teleop.actions import LABELS, Press
+from tmrl_ros.teleop.guiding import Guiding
 from tmrl_ros.teleop.joystick import Joystick
 from tmrl_ros.teleop.keyboard import Keyboard
 
@@ -44,13 +50,31 @@ class PersonNode(ConfiguredNode):
         self._targets = PolledSubscription(self, RobotTarget, topics.ROBOT_TARGET, NEWEST)
         self._operator = OperatorCalls(self, self.config, "operator")
         self._opening = 1.0
+        self._states = PolledSubscription(self, RobotState, topics.ROBOT_STATE, NEWEST)
+        self._guiding = Guiding(self.config.teleop)
+        self._sent: FloatArray | None = None
+        self._tool: FloatArray | None = None
 
     @property
     def opening(self) -> float:
         """The gripper's, as it was last commanded (0..1); open before the first command."""
+        self._look_around()
+        return self._opening
+
+    def _look_around(self) -> None:
+        """Take what was sent to the arm last, and where it is."""
         for target in self._targets.take():
             self._opening = target.gripper_width_m / self.config.robot.gripper_max_width_m
-        return self._opening
+            self._sent = decode.pose(target.pose).position
+        for state in self._states.take():
+            self._tool = decode.pose(state.ee_pose).position
+
+    def _guided(self, command: Command) -> Command:
+        """The command with the velocity that a hand on the arm asks for."""
+        self._look_around()
+        if self._sent is None or self._tool is None:
+            return replace(command, linear_mps=np.zeros(3))
+        return replace(command, linear_mps=self._guiding.speed(self._sent, self._tool))
 
     def say(self, device: Joystick | Keyboard) -> None:
         """Say where the person steers and whether they hold; call it many times a second."""
@@ -59,6 +83,8 @@ class PersonNode(ConfiguredNode):
         if held is not None:
             self._operator.hold(held)
         if command is not None:
+            if command.engaged and device.guiding:
+                command = self._guided(command)
             self._commands.publish(teleop_to_msg(command, time.time_ns()))
 
     def press(self, button: Press) -> None:
@@ -66,7 +92,7 @@ class PersonNode(ConfiguredNode):
         if button is Press.STOP:
             self._operator.stop().add_done_callback(self._tell)
         elif button is not Press.QUIT:
-            self._operator.label(button.name.lower(), "").add_done_callback(self._tell)
+            self._operator.label(LABELS[button], "").add_done_callback(self._tell)
 
     def tell(self, answer: Answer) -> None:
         """Say what came of a press."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tmrl_ros.core.config import MethodConfig
 from tmrl_ros.core.errors import BundleError
-from tmrl_ros.core.methods import METHODS, Capability
+from tmrl_ros.core.methods import DEMONSTRATORS, METHODS, Capability
 from tmrl_ros.data.plans import PLAN_ROWS
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def check_capabilities(spec: PolicySpec, method: MethodConfig, where: Path | str
             f"{where}: method {method.name} needs a policy that takes "
             f"{' and '.join(missing)}; the {kind} declares "
             f"{', '.join(sorted(spec.capabilities)) or 'nothing'}. Use method="
-            f"{', '.join(name for name in fit if name != 'scripted')}, or another {kind}."
+            f"{', '.join(name for name in fit if name not in DEMONSTRATORS)}, or another {kind}."
         )
     if method.samples > spec.max_samples:
         key = "rerank_samples" if method.rerank_samples else "candidates"

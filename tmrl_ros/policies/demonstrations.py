@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tmrl_ros.core.types import Float32Array
-from tmrl_ros.data.dataset import Demonstration, IntArray
+from tmrl_ros.core.types import NANOSECONDS, Float32Array
+from tmrl_ros.data.dataset import Demonstration, IntArray, Trajectory
+from tmrl_ros.data.idle import PAUSE_S, BoolArray, idle_rows, kept_rows
 from tmrl_ros.policies.context import ContextSpec
 from tmrl_ros.policies.policy import encode_steps
 
@@ -35,12 +36,16 @@ class TrainingData:
 class ControlSteps:
     """A demonstration by control steps, from its first observation to its last.
 
-    `starts` (N,) steps at which something was observed; `states` (L, 4), `chunks` (L, H, 4).
+    `starts` (N,) steps at which something was observed; `states` (L, 4), `chunks` (L, H, 4);
+    `kept` (L,) steps that are no idle part; `length` is how many of these there are up to the end
+    of the last chunk, whose later steps lie after the last observation.
     """
 
     starts: IntArray
     states: Float32Array
     chunks: Float32Array
+    kept: BoolArray
+    length: int
 
 
 def control_steps(
@@ -48,7 +53,9 @@ def control_steps(
 ) -> ControlSteps | None:
     """State and following targets at every control step; None if targets are missing.
 
-    Past the end of an episode its last target is repeated.
+    What follows leaves idle parts out, as if they had not been (`data/idle.py`): all at the
+    beginning, and what is longer than `PAUSE_S` of any later pause. Past the end of an episode its
+    last target is repeated.
     """
     track = episode.trajectory
     openings = track.target_gripper_width_m[:, None] / gripper_max_width_m
@@ -57,13 +64,31 @@ def control_steps(
     count = int(starts[-1]) + 1
     if len(targets) < count:
         return None
-    padded = np.concatenate([targets, np.repeat(targets[-1:], horizon, axis=0)])
-    measured = np.searchsorted(track.stamp_ns, track.target_stamp_ns)[:count]
-    widths = track.gripper_width_m[measured, None] / gripper_max_width_m
-    states = np.concatenate([track.ee_positions[measured], widths], axis=1)
-    chunks = np.stack([padded[step : step + horizon] for step in range(count)])
+    measured = np.searchsorted(track.stamp_ns, track.target_stamp_ns)
+    measured = np.minimum(measured, len(track.stamp_ns) - 1)
+    widths_m = track.gripper_width_m[measured]
+    idle = idle_rows(track.target_positions, track.target_gripper_width_m, widths_m)
+    kept = kept_rows(idle, _pause_rows(track))
+    padded = np.concatenate([targets[kept], np.repeat(targets[-1:], horizon, axis=0)])
+    places: IntArray = np.cumsum(kept)[:count] - kept[:count]  # kept ones before a step
+    widths = widths_m[:count, None] / gripper_max_width_m
+    states = np.concatenate([track.ee_positions[measured[:count]], widths], axis=1)
+    chunks = np.stack([padded[place : place + horizon] for place in places.tolist()])
     chunks[..., :3] -= states[:, None, :3]
-    return ControlSteps(starts, states.astype(np.float32), chunks.astype(np.float32))
+    return ControlSteps(
+        starts,
+        states.astype(np.float32),
+        chunks.astype(np.float32),
+        kept[:count],
+        int(kept[: int(episode.execute_steps.sum())].sum()),
+    )
+
+
+def _pause_rows(track: Trajectory) -> int:
+    """Control periods of the longest pause that stays."""
+    periods_ns = np.diff(track.target_stamp_ns)
+    period_s = float(np.median(periods_ns)) / NANOSECONDS if len(periods_ns) else 0.0
+    return round(PAUSE_S / period_s) if period_s > 0 else len(track.target_stamp_ns)
 
 
 def training_data(
@@ -97,11 +122,11 @@ def training_data(
         if steps is None:
             continue  # a stopped episode lost part of its targets: rows could not be matched
         used += 1
-        for step, (state, chunk) in enumerate(zip(steps.states, steps.chunks, strict=True)):
+        for step in np.flatnonzero(steps.kept).tolist():
             seen = _objects_at(episode, steps.starts, step)
             objects = spec.select_objects(episode.object_names, seen)
-            contexts.append(spec.context(episode.prompt, objects, state))
-            chunks.append(chunk)
+            contexts.append(spec.context(episode.prompt, objects, steps.states[step]))
+            chunks.append(steps.chunks[step])
     if not contexts:
         raise ValueError("there is no successful demonstration to learn from")
     prompts = sorted({episode.prompt for episode in demonstrations})

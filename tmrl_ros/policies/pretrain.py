@@ -13,9 +13,11 @@ import torch
 from tmrl_ros.core.compute import prepare_torch
 from tmrl_ros.core.config import Config, TaskConfig
 from tmrl_ros.core.errors import ConfigurationError, OperatorError
-from tmrl_ros.core.load import load_config
+from tmrl_ros.core.load import DEFAULTS, load_config
 from tmrl_ros.core.types import Float32Array, FloatArray
-from tmrl_ros.data.dataset import Demonstration, camera_intrinsics, load_demonstrations
+from tmrl_ros.data.collected import demonstration_sessions, read_collected
+from tmrl_ros.data.dataset import Demonstration, camera_intrinsics
+from tmrl_ros.data.segments import is_index, load_segments
 from tmrl_ros.exchange.load import is_foreign, load_foreign
 from tmrl_ros.policies.bundle import (
     ActionSpec,
@@ -38,32 +40,68 @@ from tmrl_ros.policies.policy import encode_steps
 from tmrl_ros.policies.training import TrainingSettings, train_flow
 
 
-def pretrain(config: Config, folder: Path, out: Path, settings: TrainingSettings) -> PolicySpec:
-    """Train a bundle for `config.task` from what lies below `folder` and write it to `out`.
+def pretrain(
+    config: Config,
+    sources: Path | Sequence[Path],
+    out: Path,
+    settings: TrainingSettings,
+    *,
+    unchecked: bool = False,
+) -> PolicySpec:
+    """Train a bundle for `config.task` from what lies below `sources` and write it to `out`.
 
-    Bags, a LeRobot data set, or an HDF5 file in robomimic's layout.
+    Args:
+        config: Task, robot and cameras.
+        sources: Bags, a LeRobot data set, an HDF5 file in robomimic's layout, or the index that
+            `tmrl retrieve` wrote; or several of these.
+        out: Folder of the bundle.
+        settings: Of the training.
+        unchecked: Take a person's demonstrations too that failed the check of their quality.
 
     Raises:
         OperatorError: No usable demonstrations.
     """
-    kind = config.task.pretraining.observation
-    intrinsics: Mapping[str, FloatArray] = {}
-    if is_foreign(folder):
-        demonstrations = load_foreign(folder, config)
-    else:
-        sessions = sorted(path.parent for path in folder.glob("*/episodes")) or [folder]
-        demonstrations = [
-            item
-            for session in sessions
-            for item in load_demonstrations(session, pictures=kind != "objects")
-        ]
-        if kind == "images":
-            cameras = [camera.name for camera in config.cameras.cameras]
-            intrinsics = camera_intrinsics(sessions[0], cameras)
+    folders = [sources] if isinstance(sources, Path) else list(sources)
+    pictures = config.task.pretraining.observation != "objects"
+    demonstrations: list[Demonstration] = []
+    for folder in folders:
+        if is_foreign(folder):
+            demonstrations += load_foreign(folder, config)
+        elif is_index(folder):
+            demonstrations += load_segments(folder, pictures=pictures)
+        else:
+            demonstrations += _of_bags(folder, config, pictures=pictures, unchecked=unchecked)
+    names = ", ".join(str(folder) for folder in folders)
     try:
-        return pretrain_on(demonstrations, config, out, settings, intrinsics)
+        return pretrain_on(demonstrations, config, out, settings, _intrinsics(config, folders))
     except ValueError as error:
-        raise OperatorError(f"{folder}: {error}; record some with `tmrl demonstrate`.") from None
+        raise OperatorError(
+            f"{names}: {error}; record some with `tmrl collect` or `tmrl demonstrate`."
+        ) from None
+
+
+def _of_bags(
+    folder: Path, config: Config, *, pictures: bool, unchecked: bool
+) -> list[Demonstration]:
+    """Demonstrations in bags; says which ones are left out, and why."""
+    found: list[Demonstration] = []
+    for item in read_collected(folder, config.collect, pictures=pictures):
+        kept = item.usable or (unchecked and item.by_person)
+        if kept and item.demonstration is not None:
+            found.append(item.demonstration)
+        elif item.by_person:
+            why = item.quality.findings[0].text if item.quality.findings else "Nobody drove."
+            print(f"{item.path.name} is left out: {why}", flush=True)
+    return found
+
+
+def _intrinsics(config: Config, folders: Sequence[Path]) -> Mapping[str, FloatArray]:
+    """K (3, 3) of every camera where the policy looks at images, from the first folder of bags."""
+    bags = [item for item in folders if not is_foreign(item) and not is_index(item)]
+    if config.task.pretraining.observation != "images" or not bags:
+        return {}
+    cameras = [camera.name for camera in config.cameras.cameras]
+    return camera_intrinsics(demonstration_sessions(bags[0])[0], cameras)
 
 
 def pretrain_on(
@@ -186,31 +224,47 @@ def default_bundle(task: TaskConfig) -> Path:
     return task.bundle.with_name(f"{task.bundle.name}_{kind}")
 
 
+def is_override(word: str) -> bool:
+    """Whether a word of the command line sets something; a path does not."""
+    return "=" in word and word.partition("=")[0].partition(".")[0] in DEFAULTS
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line of `tmrl pretrain`."""
     parser = argparse.ArgumentParser(prog="tmrl pretrain", description=__doc__)
-    parser.add_argument("overrides", nargs="*", metavar="section.key=value")
     parser.add_argument(
-        "--demonstrations",
-        type=Path,
-        help="bags, LeRobot data set or robomimic file; default: sessions/demonstrations/<task>",
+        "words",
+        nargs="*",
+        metavar="PATH or section.key=value",
+        help="bags, a LeRobot data set, a robomimic file, an index of `tmrl retrieve`; overrides. "
+        "Default: sessions/demonstrations/<task>",
+    )
+    parser.add_argument("--demonstrations", type=Path, help="the same as a PATH")
+    parser.add_argument(
+        "--unchecked", action="store_true", help="also what `tmrl bag check` finds wanting"
     )
     parser.add_argument(
         "--out", type=Path, help="bundle folder; default: task.bundle, or <task.bundle>_points"
     )
     parser.add_argument("--iterations", type=int, help="default: task.pretraining.iterations")
     parser.add_argument("--seed", type=int, default=0)
-    args = parser.parse_args(argv)
+    args = parser.parse_intermixed_args(argv)
     try:
-        config = load_config(args.overrides)
+        config = load_config([word for word in args.words if is_override(word)])
         if args.iterations is not None and args.iterations < 1:
             raise ConfigurationError(f"--iterations {args.iterations} is below 1.")
         prepare_torch(config.session.torch_threads)
-        folder = args.demonstrations or Path("sessions/demonstrations") / config.task.name
+        folders = [Path(word) for word in args.words if not is_override(word)]
+        folders += [args.demonstrations] if args.demonstrations else []
+        folders = folders or [Path("sessions/demonstrations") / config.task.name]
         out = args.out or default_bundle(config.task)
         iterations = args.iterations or config.task.pretraining.iterations
         spec = pretrain(
-            config, folder, out, TrainingSettings(iterations=iterations, seed=args.seed)
+            config,
+            folders,
+            out,
+            TrainingSettings(iterations=iterations, seed=args.seed),
+            unchecked=args.unchecked,
         )
         export(out, *load_bundle(out))
     except OperatorError as error:

@@ -18,13 +18,13 @@ import numpy as np
 from tmrl_ros.core.config import Config
 from tmrl_ros.core.errors import ConfigurationError, OperatorError
 from tmrl_ros.core.load import change_config, read_config
-from tmrl_ros.data.bag_reader import bag_folders, is_label, read_episode
+from tmrl_ros.data.bag_reader import bag_folders, is_label
 from tmrl_ros.data.bag_stream import BagError
 from tmrl_ros.learning.choosing.reach import Boxes, Reach
 from tmrl_ros.policies.bundle import check_bundle
 from tmrl_ros.policies.onnx_backend import load_policy
 from tmrl_ros.replay.decisions import decide_again
-from tmrl_ros.replay.sensors import Seen, look_again
+from tmrl_ros.replay.sensors import Seen, look_again, read_tape
 
 MAY_CHANGE = ("task.bundle",)
 OBJECTS_M = 1e-5
@@ -120,17 +120,17 @@ def replay(session: Path, config: Config, *, most: int | None = None) -> dict[st
     reach = Reach(workspace, row_m, Boxes.of(safety))
     for bag in bags:
         try:
-            record = read_episode(bag)
-            seen = list(look_again(bag, config))
+            tape = read_tape(bag, config)
+            seen = list(look_again(tape, config))
         except BagError as error:
             tally.damaged.append(str(error))
             continue
         tally.episodes += 1
         for item in seen:
             tally.see(bag.name, item)
-        hashes |= {chunk.bundle_hash for chunk in record.chunks}
+        hashes |= {chunk.bundle_hash for chunk in tape.chunks}
         observations = [item.recorded for item in seen]
-        for again in decide_again(policy, record.chunks, observations, reach):
+        for again in decide_again(policy, tape.chunks, observations, reach):
             tally.other_m.append(again.other_m)
             if hashes != {spec.digest()}:
                 continue

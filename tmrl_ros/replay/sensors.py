@@ -14,6 +14,7 @@ from tmrl_ros.core import topics
 from tmrl_ros.core.attempts import is_earlier
 from tmrl_ros.core.config import Config
 from tmrl_ros.core.types import (
+    Chunk,
     ChunkResult,
     ChunkSource,
     Episode,
@@ -63,20 +64,25 @@ class _Wanted:
     due_ns: int
 
 
-def look_again(bag: Path, config: Config) -> Iterator[Seen]:
-    """Every observation of a bag, beside what perception makes of the bag's sensors.
-
-    Stamps are the robot's clock, by which perception aligns; what was recorded is played in their
-    order.
+def read_tape(bag: Path, config: Config) -> Tape:
+    """What of a bag is played again: read once, sensors, observations and chunks.
 
     Raises:
         BagError: There is no bag.
     """
-    cameras = [camera.name for camera in config.cameras.cameras]
+    played = Tape([camera.name for camera in config.cameras.cameras])
+    played.read(bag)
+    return played
+
+
+def look_again(played: Tape, config: Config) -> Iterator[Seen]:
+    """Every observation of a bag, beside what perception makes of the bag's sensors.
+
+    Stamps are the robot's clock, by which perception aligns; what was recorded is played in their
+    order.
+    """
     frames = Synchroniser({item.name: item.max_age_s for item in config.cameras.cameras})
     perceiver = Perceiver(config)
-    played = _Tape(cameras)
-    played.read(bag)
     for camera, matrix in played.intrinsics.items():
         frames.add_intrinsics(camera, matrix)
     for item in played.in_order():
@@ -98,20 +104,22 @@ def look_again(bag: Path, config: Config) -> Iterator[Seen]:
                     yield Seen(recorded, perceiver.perceive(bundle))
 
 
-class _Tape:
-    """What of a bag perception listens to, by stamp."""
+class Tape:
+    """What of a bag perception and policy listen to, by stamp."""
 
     def __init__(self, cameras: list[str]) -> None:
         self.intrinsics: dict[str, Any] = {}
         self._events: list[tuple[int, int, Any]] = []
         self._observations: list[RecordedObservation] = []
         self._outcomes: list[Outcome] = []
+        self._chunks: list[Chunk] = []
         self._running_ns = 0
         self._readers: dict[str, Callable[[Any], None]] = {
             topics.ROBOT_STATE: self._on_state,
             topics.EPISODE: self._on_episode,
             topics.CHUNK_OUTCOME: self._on_outcome,
             topics.OBSERVATION: self._on_observation,
+            topics.ACTION_CHUNK: lambda msg: self._chunks.append(decode.chunk(msg)),
         }
         for camera in cameras:
             self._readers |= {
@@ -126,6 +134,16 @@ class _Tape:
         for message in BagStream(bag, self._readers):
             name = max((n for n in self._readers if is_topic(message.topic, n)), key=len)
             self._readers[name](message.decode())
+
+    @property
+    def chunks(self) -> list[Chunk]:
+        """The chunks of the episode whose observations these are, in order."""
+        own = {item.episode_id for item in self._observations if item.stamp_ns >= self._running_ns}
+        return [
+            item
+            for item in self._chunks
+            if item.episode_id in own and not is_earlier(item, self._running_ns)
+        ]
 
     def in_order(self) -> Iterator[Any]:
         """States, images with their stamps, and observations, as perception met them."""

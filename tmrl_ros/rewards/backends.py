@@ -39,7 +39,7 @@ def check_backend(config: Config) -> None:
     """
     if config.reward.backend == "lerobot":  # which takes minutes to load
         check_installed()
-    elif config.reward.backend != "simulator":
+    elif config.reward.backend not in ("simulator", "none"):
         load_backend(config)
 
 
@@ -50,6 +50,8 @@ def load_backend(config: Config) -> Backend:
         OperatorError: It is not installed, not there, damaged, or sees a camera that is not there.
     """
     reward = config.reward
+    if reward.backend == "none":
+        raise ConfigurationError("reward.backend=none judges nothing: name a judge with reward=...")
     if reward.backend == "learned":
         return _learned(config)
     judge = _robometer(reward) if reward.backend == "robometer_http" else _lerobot(reward)

@@ -9,7 +9,12 @@ from tmrl_ros.core.types import Chunk, Episode, Phase
 
 @dataclass(frozen=True)
 class EpisodeSpec:
-    """What is asked of one episode; fields as in `Episode`."""
+    """What is asked of one episode; fields as in `Episode`.
+
+    Attributes:
+        judged: A reward answers every observation.
+        by_person: It begins when a person takes the arm, and not before.
+    """
 
     episode_id: str
     index: int
@@ -21,6 +26,8 @@ class EpisodeSpec:
     learn: bool
     deterministic: bool
     max_decisions: int
+    judged: bool = True
+    by_person: bool = False
 
 
 @dataclass(frozen=True)

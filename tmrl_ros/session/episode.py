@@ -115,6 +115,11 @@ class EpisodeMachine:
         return self.state == EpisodeState.RESETTING and self._wait == _Wait.SCENE
 
     @property
+    def waits_for_person(self) -> bool:
+        """Whether all is ready and a person has to take the arm."""
+        return self.spec.by_person and self.state == EpisodeState.READY
+
+    @property
     def last_piece(self) -> int:
         """Sequence number of the latest chunk home."""
         return self._piece - 1
@@ -170,9 +175,20 @@ class EpisodeMachine:
             return []
         if not success:
             return self._abort(f"SCENE_NOT_RESET: {message}")
+        ready = self._turn(EpisodeState.READY)
+        if self.spec.by_person:
+            self._deadline_s = float("inf")  # a person takes the arm when they like
+            return ready
+        return ready + self._run(now_s)
+
+    def on_person(self, now_s: float) -> list[Command]:
+        """A person takes the arm: the episode begins, if it waits for that."""
+        return self._run(now_s) if self.waits_for_person else []
+
+    def _run(self, now_s: float) -> list[Command]:
         self._deadline_s = now_s + self._timeout_s
         self._running_ns = self._now_ns
-        return self._turn(EpisodeState.READY) + self._turn(EpisodeState.RUNNING)
+        return self._turn(EpisodeState.RUNNING)
 
     def on_observation(self) -> None:
         """An observation came; it only tells whose silence it is when nothing follows."""
@@ -300,6 +316,8 @@ class EpisodeMachine:
                 self.decisions = self._current + 1
             if self._end is not None:
                 return self._finish(*self._end)
+            if last and not self.spec.judged:
+                return self._finish(EpisodeOutcome.TIMEOUT, "", "")
             if last or done.result == ChunkResult.SKIPPED:
                 reward = self._rewards.get(self._current)
                 if reward is None:
@@ -329,7 +347,8 @@ class EpisodeMachine:
         if self._chunks > k:
             return f"SILENT safety_supervisor: no outcome of decision {k} {seconds}"
         if self._observations > k:
-            return f"SILENT policy_server: no chunk for decision {k} {seconds}"
+            who = "demonstrator" if self.spec.by_person else "policy_server"
+            return f"SILENT {who}: no chunk for decision {k} {seconds}"
         return f"SILENT perception: no observation for decision {k} {seconds}"
 
     def _stopped(self, code: str, done: Outcome | None) -> list[Command]:

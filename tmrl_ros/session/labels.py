@@ -58,6 +58,7 @@ class Labels:
         machine = self._runner.running if self._runner is not None else None
         if machine is not None and name in ("", machine.spec.episode_id):
             started = machine.state in (EpisodeState.READY, EpisodeState.RUNNING)
+            started = started and not machine.waits_for_person
             if name or started or outcome == EpisodeOutcome.ABORTED or not self._ended:
                 taken, text = machine.on_label(outcome, by, now_s)
                 return taken, text, []
@@ -76,7 +77,7 @@ class Labels:
         latest = self._latest
         if latest is None or latest.state == EpisodeState.ENDED:
             return [episode]
-        if latest.state == EpisodeState.RESETTING:
+        if latest.state in (EpisodeState.RESETTING, EpisodeState.READY):
             return [episode, latest]
         self._kept_back.append(episode)
         return []

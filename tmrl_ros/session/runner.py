@@ -28,6 +28,11 @@ MAX_REPEATS = 3
 PAUSE_AFTER_ABORT_S = 0.3
 SAY_AGAIN_S = 10.0
 PUT_BACK = "The arm is home: put the objects back, hands out, then 'tmrl ready'."
+TAKE_THE_ARM = "Ready: take the arm to begin."
+DISCARDED = "OPERATOR"
+"""Reason of an episode that a person aborted; any other abort is a fault."""
+FAULTS = ("SILENT", "SCENE", "NOT_HOME", "RESET", "REWARD", "SKIPPED")
+"""How reasons begin that are not in the hands of a person who drives."""
 
 MAX_PROMPT = 200
 
@@ -63,6 +68,8 @@ class RunSettings:
     make_homing: Callable[[], Homing]
     attempts_per_start: int = 1
     person_resets: bool = False
+    judged: bool = True
+    by_person: bool = False
 
 
 def run_settings(config: Config) -> RunSettings:
@@ -74,11 +81,13 @@ def run_settings(config: Config) -> RunSettings:
     return RunSettings(
         task=task.name,
         prompt=task.prompt,
-        max_decisions=task.max_decisions,
+        max_decisions=config.max_decisions,
         timeout_s=session.decision_timeout_s,
         attempts_per_start=max(1, len(config.comparison.contenders)),
         scene_timeout_s=scene_s,
         person_resets=robot.kind != "sim",
+        judged=config.judged,
+        by_person=config.by_person,
         make_homing=lambda: Homing(
             home_m=np.array(task.home_position_m),
             orientation=np.array(task.orientation_xyzw),
@@ -151,6 +160,8 @@ class GoalRunner:
     def waits_for(self) -> str:
         """`waiting`, or what a running episode wants of a person."""
         machine = self.running
+        if machine is not None and machine.waits_for_person:
+            return TAKE_THE_ARM
         asks = self.settings.person_resets and machine is not None and machine.waits_for_scene
         return PUT_BACK if asks else self.waiting
 
@@ -179,6 +190,11 @@ class GoalRunner:
         """The reward spoke."""
         machine = self.running
         return self._after(machine.on_reward(reward, now_s) if machine else [], now_s)
+
+    def on_person(self, now_s: float) -> list[Command]:
+        """A person takes the arm, or presses start."""
+        machine = self.running
+        return self._after(machine.on_person(now_s) if machine else [], now_s)
 
     def on_scene(self, episode: str, success: bool, message: str, now_s: float) -> list[Command]:
         """The objects of `episode` were put back, or not."""
@@ -226,7 +242,9 @@ class GoalRunner:
             if episode.learn:
                 self.gates.episode_learned(episode.episode_id)
             return []
-        self._repeats += 1
+        by_person = self.settings.by_person and not episode.reason.startswith(FAULTS)
+        again = by_person or episode.reason == DISCARDED
+        self._repeats = 0 if again else self._repeats + 1
         self._not_before_s = now_s + PAUSE_AFTER_ABORT_S
         if self._repeats > MAX_REPEATS and not self._cancelled:
             self._end(
@@ -293,6 +311,8 @@ class GoalRunner:
                 learn=goal.learn,
                 deterministic=goal.deterministic,
                 max_decisions=settings.max_decisions,
+                judged=settings.judged,
+                by_person=settings.by_person,
             ),
             settings.make_homing(),
             timeout_s=settings.timeout_s,

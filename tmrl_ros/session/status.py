@@ -31,6 +31,7 @@ class Status:
         messages_lost: Messages lost by node, as far as known.
         problem: The latest stop or aborted episode in words, and the time of day (`at`).
         fallback: Why the base policy acts in training, "" while it does not.
+        collected: What of a person's demonstrations there is, "" where none are collected.
         steering: What of the steering range is destructive, "" if nothing is known to be.
     """
 
@@ -47,6 +48,7 @@ class Status:
     problem: Mapping[str, str] = field(default_factory=dict)
     fallback: str = ""
     steering: str = ""
+    collected: str = ""
     message: str = ""
     done: bool = False
 
@@ -73,6 +75,7 @@ class Status:
                 "human_episodes": sum(r.human_steps > 0 for r in of_phase(records, self.phase)),
                 "fallback": self.fallback,
                 "steering": self.steering,
+                "collected": self.collected,
                 "safety": dict(self.safety),
                 "messages_lost": dict(self.messages_lost),
                 "aborted": sum(record.aborted for record in records),

@@ -14,7 +14,12 @@ class Press(Enum):
     STOP = auto()
     SUCCESS = auto()
     FAILURE = auto()
+    DISCARD = auto()
     QUIT = auto()
+
+
+LABELS = {Press.SUCCESS: "success", Press.FAILURE: "failure", Press.DISCARD: "aborted"}
+"""What a press says of the episode."""
 
 
 class WhileTrue:

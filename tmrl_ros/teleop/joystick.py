@@ -11,7 +11,12 @@ from tmrl_ros.core.teleop_config import BUTTONS, TeleopConfig
 from tmrl_ros.core.types import FloatArray, TeleopCommand
 from tmrl_ros.teleop.actions import Grip, Press, WhileTrue, command
 
-PRESSES = {"stop": Press.STOP, "success": Press.SUCCESS, "failure": Press.FAILURE}
+PRESSES = {
+    "stop": Press.STOP,
+    "success": Press.SUCCESS,
+    "failure": Press.FAILURE,
+    "discard": Press.DISCARD,
+}
 NO_SPEED = np.zeros(3)
 
 
@@ -79,6 +84,11 @@ class Joystick:
             return None
         speed = self._speed if engaged else NO_SPEED
         return command(self._config.device, self._frame_id, engaged, speed, self._grip.opening)
+
+    @property
+    def guiding(self) -> bool:
+        """Whether the arm is to follow a hand on it, and not the stick."""
+        return self._is_held("engage") and self._is_held("guide")
 
     def hold(self, now_s: float) -> bool | None:
         """What is to be said of hold-to-run now, None for nothing."""

@@ -17,12 +17,13 @@ HELP = """\
 The hardware stop button comes first. SPACE is the software stop.
   SPACE          STOP
   h              take the arm, give it back
+  m              follow a hand on the arm, follow the keys again
   w s, up down   away from the base, towards it
   a d, left right
   r f            up, down
   g              open or close the gripper
   ENTER          held down: hold-to-run
-  y n            the episode is a success, a failure
+  y n x          the episode is a success, a failure, thrown away
   q, Ctrl-C      give the arm back and leave
 """
 DEVICE = "keyboard"
@@ -46,6 +47,7 @@ _PRESSES = {
     " ": Press.STOP,
     "y": Press.SUCCESS,
     "n": Press.FAILURE,
+    "x": Press.DISCARD,
     "q": Press.QUIT,
     "\x03": Press.QUIT,
     "\x04": Press.QUIT,
@@ -62,7 +64,7 @@ class Keyboard:
             speed_mps: Of the tool while a key is held.
             frame_id: Base frame of the arm.
         """
-        self.engaged = False
+        self.engaged = self.guiding = False
         self._speed_mps = speed_mps
         self._frame_id = frame_id
         self._came_s: dict[str, float] = {}
@@ -77,14 +79,16 @@ class Keyboard:
             name = _ARROWS[key[-1]] if len(key) > 1 else key.lower()
             if name in _PRESSES:
                 pressed.append(_PRESSES[name])
-                self.engaged = self.engaged and _PRESSES[name] not in (Press.STOP, Press.QUIT)
+                self.engaged = self.guiding = False  # the arm goes home next, or nowhere
             elif name in _MOVES or name in _HOLD:
                 if now_s - self._came_s.get(name, -np.inf) <= REPEAT_S:
                     self._repeating_s = now_s
                 self._came_s[name] = now_s
             elif name == "h":
-                self.engaged = not self.engaged
+                self.engaged, self.guiding = not self.engaged, False
                 self._grip.forget()
+            elif name == "m" and self.engaged:
+                self.guiding = not self.guiding
             elif name == "g" and self.engaged:
                 self._grip.toggle(opening)
         return pressed
