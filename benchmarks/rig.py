@@ -44,11 +44,15 @@ from tmrl_ros.learning.demonstrated import Cutter
 from tmrl_ros.learning.methods import Sizes
 from tmrl_ros.perception.perceiver import Perceiver
 from tmrl_ros.perception.synchroniser import Bundle, Frame
+from tmrl_ros.policies.ahead import NO_ROWS, Ahead
 from tmrl_ros.policies.context import feature_size
 from tmrl_ros.policies.policy import ChunkPolicy
 from tmrl_ros.policies.scripted import ScriptedDemonstrator
 from tmrl_ros.robots.simulated_franka import SimulatedFranka
+from tmrl_ros.safety.causes import Refusal
 from tmrl_ros.safety.gate import Gate
+from tmrl_ros.safety.line import Overlap
+from tmrl_ros.safety.status import Underway
 from tmrl_ros.session.homing import LIFT_M, OPEN_ROWS, SETTLE_ROWS, straight_line
 from tmrl_ros.session.seeds import episode_id, episode_seed
 from tmrl_ros.sim.readings import GroundTruth
@@ -58,6 +62,7 @@ OBJECT_NOISE_M = 0.002
 """Standard deviation of object positions when no pictures are taken, about what perception has."""
 
 DEMONSTRATION_SEED = 1_000_000
+NOT_SENT = Refusal.PREFIX_NOT_SENT.value
 
 
 @dataclass(frozen=True)
@@ -70,6 +75,7 @@ class Result:
     reason: str
     pieces: tuple[Piece, ...] = ()
     t_context: tuple[float, ...] = ()
+    idle_share: float = 0.0
 
 
 @dataclass
@@ -90,8 +96,8 @@ class Actor(Protocol):
     def begin_episode(self, *, index: int, seed: int, method: str, deterministic: bool) -> None:
         """Draw what stays the same over an episode."""
 
-    def decide(self, context: Float32Array) -> Decision:
-        """Choose a chunk for a raw context (C,)."""
+    def decide(self, context: Float32Array, committed: FloatArray = NO_ROWS) -> Decision:
+        """Choose a chunk for a raw context (C,), the first rows of which are given."""
 
 
 class Rig:
@@ -100,10 +106,17 @@ class Rig:
     Args:
         config: As for a session.
         pictures: Take pictures and run perception, instead of adding noise to the truth.
+        latency_rows: Control periods that a chunk takes to be made. With `session.overlap_rows`,
+            which must be no fewer, the chunk before goes on meanwhile; without it the arm holds.
     """
 
-    def __init__(self, config: Config, *, pictures: bool = False) -> None:
+    def __init__(self, config: Config, *, pictures: bool = False, latency_rows: int = 0) -> None:
         self.config = config
+        self._overlap = Overlap(config.session.overlap_rows, waits=True)
+        if 0 < self._overlap.rows < latency_rows:
+            raise ValueError(f"{latency_rows} rows of latency, {self._overlap.rows} of overlap")
+        self._latency_rows = 0 if self._overlap.rows else latency_rows
+        self._ahead = Ahead(config.safety, config.robot.control_rate_hz)
         self.arm = SimulatedFranka(config)
         self._perceiver = Perceiver(config) if pictures else None
         self._names = tuple(item.name for item in config.task.objects)
@@ -130,6 +143,8 @@ class Rig:
         t_context: list[float] = []
         outcome, reason = EpisodeOutcome.NONE, ""
         began = self.arm.stamp_ns
+        self._ahead.begin()
+        idle_rows = 0
         for decision in range(task.max_decisions + 1):
             sample = self.arm.sample()
             self._sequence += 1
@@ -140,8 +155,11 @@ class Rig:
                 outcome = EpisodeOutcome.SUCCESS if said.success else EpisodeOutcome.FAILURE
             elif decision == task.max_decisions:
                 outcome = EpisodeOutcome.TIMEOUT
-            made = actor.decide(actor.policy.raw_context(seen))
+            at = sample.stamp_ns, sample.ee_pose.position
+            committed = self._ahead.committed(self._sequence, *at)
+            made = actor.decide(actor.policy.raw_context(seen), committed)
             chunk = self._chunk(name, decision, sample, made.actions, ChunkSource.POLICY)
+            fresh = min(action.execute_steps, len(made.actions) - len(committed))
             chunk = replace(
                 chunk,
                 features=made.features,
@@ -152,27 +170,37 @@ class Rig:
                 eps_context=made.eps_context,
                 edit=made.edit,
                 candidates=made.candidates,
-                execute_steps=0 if outcome else action.execute_steps,
+                execute_steps=0 if outcome else fresh,
+                committed_steps=len(committed),
             )
+            self._ahead.on_chunk(chunk)
             pieces.append(chunk)
+            if not outcome:
+                t_context.append(made.t_context)
+                if decision:
+                    idle_rows += self._latency_rows
+                self._hold(self._latency_rows)
+            ended = self._go_on(chunk)
+            pieces += ended
+            stopped = [item for item in ended if item.result is ChunkResult.ABORTED]
+            stopped += [item for item in ended if item.reason and item.reason != NOT_SENT]
             if outcome:
                 break
-            t_context.append(made.t_context)
-            done, _ = self._execute(chunk)
-            pieces.append(done)
-            if done.result is not ChunkResult.EXECUTED:
-                outcome, reason = EpisodeOutcome.FAILURE, done.reason
+            if stopped:
+                outcome, reason = EpisodeOutcome.FAILURE, stopped[0].reason
                 decision += 1
                 break
+        rows = (self.arm.stamp_ns - began) / 1e9 * self.config.robot.control_rate_hz
         robot_s = reset_s + (self.arm.stamp_ns - began) / 1e9
-        ended = replace(
+        over = replace(
             self._event(name, index, phase, EpisodeState.ENDED),
             outcome=outcome,
             reason=reason,
             decisions=decision,
         )
-        pieces.append(ended)
-        return Result(outcome, decision, robot_s, reason, tuple(pieces), tuple(t_context))
+        pieces.append(over)
+        told = tuple(pieces), tuple(t_context)
+        return Result(outcome, decision, robot_s, reason, *told, idle_rows / max(rows, 1.0))
 
     def demonstrate(self, seed: int, prompt: str, wanted: str) -> Demonstration | None:
         """One scripted demonstration; None when it failed."""
@@ -250,12 +278,40 @@ class Rig:
         if self._perceiver is not None:
             self._perceiver.forget()
         self._rng = np.random.default_rng(seed)
-        self._gate = Gate(self.config.safety, self.config.robot)
+        self._gate = Gate(self.config.safety, self.config.robot, overlap=self._overlap)
         self._gate.on_state(self.arm.sample(), 0.0)
         open_now, why = self._gate.on_reset(0.0)
         if not open_now:
             raise RuntimeError(why)
         return (rows + OPEN_ROWS + SETTLE_ROWS) / rate_hz + self.config.task.scene_reset_s
+
+    def _hold(self, periods: int) -> None:
+        """Let time go by while a chunk is made."""
+        for _ in range(periods):
+            self.arm.advance()
+            self._gate.on_state(self.arm.sample(), 0.0)
+
+    def _go_on(self, chunk: Chunk) -> list[Outcome]:
+        """Hand a chunk to the gate; carry on until the next one is wanted, or it has ended."""
+        ended: list[Outcome] = []
+        effects = self._gate.on_chunk(chunk, 0.0)
+        while True:
+            due = False
+            for effect in effects:
+                if isinstance(effect, Outcome):
+                    ended.append(effect)
+                    self._ahead.on_outcome(effect)
+                    due |= effect.sequence == chunk.sequence
+                elif isinstance(effect, Underway):
+                    self._ahead.on_progress(effect.done)
+                    due |= effect.done.sequence == chunk.sequence
+            if due:
+                return ended
+            for effect in effects:
+                if isinstance(effect, Target):
+                    self.arm.accept(effect)
+            self.arm.advance()
+            effects = self._gate.on_state(self.arm.sample(), 0.0)
 
     def _execute(self, chunk: Chunk) -> tuple[Outcome, list[tuple[RobotSample, Target]]]:
         """Pass a chunk through the gate to its end; also every state with the target after it."""

@@ -18,6 +18,7 @@ from tmrl_ros.core.types import (
     Reward,
 )
 from tmrl_ros.data.assembler import EpisodeAssembler
+from tmrl_ros.data.plans import executed_plan
 
 NAME = "train_000000"
 SUCCESS, FAILURE, TIMEOUT, ABORTED = list(EpisodeOutcome)[1:]
@@ -260,3 +261,19 @@ def late_pieces():
 @settings(max_examples=50, deadline=None)
 def test_late_pieces_of_an_earlier_attempt_change_nothing(mixed):
     assert plain(rows_of(mixed)) == plain(rows_of(second_attempt(pieces_of())))
+
+
+def test_a_plan_that_a_person_changed_begins_with_the_rows_that_the_chunk_before_carried_out():
+    pieces = []
+    for piece in pieces_of():
+        if isinstance(piece, Chunk) and piece.decision == 1:
+            piece = replace(piece, committed_steps=4)
+        if isinstance(piece, Outcome) and piece.decision == 1:
+            sources = np.full(piece.steps_sent, int(ChunkSource.HUMAN), np.uint8)
+            piece = replace(piece, sources=sources)
+        pieces.append(piece)
+    row = rows_of(pieces)[1]
+    made, done = chunk(1).actions, outcome(1).executed
+    assert row.human_steps == len(done)
+    np.testing.assert_array_equal(row.plan, executed_plan(np.concatenate([made[:4], done]), 8))
+    assert not np.array_equal(row.plan, executed_plan(done, 8))

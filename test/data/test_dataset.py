@@ -26,13 +26,16 @@ from tmrl_ros.data.recording import Recording
 SUCCESS, TIMEOUT = EpisodeOutcome.SUCCESS, EpisodeOutcome.TIMEOUT
 
 
-def demonstrate(session, name, result=SUCCESS, source=ChunkSource.HUMAN, *, with_points=True):
+def demonstrate(
+    session, name, result=SUCCESS, source=ChunkSource.HUMAN, *, with_points=True, committed=()
+):
     recording = Recording(session, custom={})
     recording.start()
     pieces = []
     for piece in episode(name, 3, result):
         if isinstance(piece, Chunk) and piece.source is ChunkSource.POLICY:
-            piece = replace(piece, source=source)
+            rows = committed[piece.decision] if piece.decision < len(committed) else 0
+            piece = replace(piece, source=source, committed_steps=rows)
         if isinstance(piece, Observation) and not with_points:
             piece.points = PointCloud2()
         pieces.append(piece)
@@ -61,6 +64,13 @@ def test_a_demonstration_has_what_was_seen_asked_and_done(tmp_path):
     sent = found.trajectory
     assert (sent.target_stamp_ns // 50_000_000).tolist() == list(range(12)), "without the hold"
     assert np.array_equal(sent.target_positions[3], target(3).pose.position)
+
+
+def test_observations_are_where_they_were_made_when_chunks_overlap(tmp_path):
+    demonstrate(tmp_path, "collect_000000", committed=(0, 2, 1))
+    (found,) = load_demonstrations(tmp_path)
+    made_at = np.cumsum([0, *found.execute_steps])
+    assert made_at.tolist() == [0, STEPS - 2, 2 * STEPS - 1, 3 * STEPS]
 
 
 def test_pictures_come_with_a_demonstration_that_is_asked_for_them(tmp_path):

@@ -137,3 +137,16 @@ def test_sequence_numbers_never_repeat():
     ]
     assert len(set(numbers)) == len(numbers)
     assert min(numbers) == 1
+
+
+def test_word_that_the_next_chunk_is_wanted_asks_before_the_outcome_comes(running):
+    running.made()
+    running.on_outcome(outcome(0, stamp_ns=1500), 0.0)  # its progress: rows are left
+    assert (running.due.decision, running.due.stamp_ns) == (1, 1500)
+    running.on_outcome(outcome(0), 0.0)
+    assert running.due.stamp_ns == 1500, "the outcome asks for nothing more"
+    running.made()
+    running.on_outcome(outcome(0), 0.0)
+    assert running.due is None
+    running.on_outcome(outcome(1), 0.0)
+    assert running.due.decision == 2

@@ -401,3 +401,55 @@ def test_a_stop_on_the_way_home_aborts_also_where_a_person_drove():
     done = replace(done, sources=np.array([ChunkSource.HUMAN], np.uint8))
     story.take(story.machine.on_outcome(done, story.now_s))
     assert (story.last.outcome, story.last.reason) == (EpisodeOutcome.ABORTED, "OPERATOR_STOP")
+
+
+def answered(story, decision):
+    """The policy's answer is known, and the supervisor has not said what became of it."""
+    story.machine.on_chunk(NAME, decision)
+
+
+def test_success_that_is_seen_while_a_chunk_runs_ends_the_episode_when_that_has_ended():
+    story = Story().start_running()
+    story.decide(0)
+    answered(story, 1)
+    story.reward(2, success=True)
+    answered(story, 2)  # features only
+    assert story.last.state == RUNNING
+    story.outcome(1)
+    assert story.last.state == RUNNING, "the answer to the last observation has no outcome yet"
+    story.outcome(2, result=SKIPPED)
+    assert (story.last.state, story.last.outcome) == (ENDED, EpisodeOutcome.SUCCESS)
+    assert story.last.decisions == 2
+
+
+def test_a_label_ends_the_episode_with_the_chunk_that_was_made_ahead():
+    story = Story().start_running()
+    answered(story, 0)
+    answered(story, 1)
+    assert story.machine.on_label(EpisodeOutcome.FAILURE, "operator", story.now_s)[0]
+    story.outcome(0)
+    assert story.last.state == RUNNING, "the arm still moves"
+    story.outcome(1)
+    assert (story.last.outcome, story.last.decisions) == (EpisodeOutcome.FAILURE, 2)
+
+
+def test_a_fault_of_the_chunk_made_ahead_is_not_taken_for_one_of_the_chunk_before():
+    story = Story().start_running()
+    answered(story, 0)
+    answered(story, 1)
+    story.take(story.machine.on_stop("START_OFFSET"))
+    story.outcome(0)
+    assert story.last.state == RUNNING
+    story.outcome(1, result=REJECTED, reason="START_OFFSET")
+    assert (story.last.outcome, story.last.reason) == (EpisodeOutcome.FAILURE, "START_OFFSET")
+    assert story.last.decisions == 2
+
+
+def test_a_stop_in_the_overlap_ends_the_episode_with_the_chunk_that_ran():
+    story = Story().start_running()
+    answered(story, 0)
+    answered(story, 1)
+    story.take(story.machine.on_stop("FORCE"))
+    story.outcome(0, result=ABORTED, reason="FORCE")
+    assert (story.last.outcome, story.last.reason) == (EpisodeOutcome.FAILURE, "FORCE")
+    assert story.last.decisions == 1

@@ -109,6 +109,7 @@ def _figures(digest: Digest, records: Sequence[EpisodeRecord]) -> dict[str, Any]
         **episode_figures(records, method),
         "wall_minutes": digest.wall_s / 60.0,
         "wall_minutes_of": spans,
+        "idle_share": _idle_share(digest),
         "messages_lost": _lost(digest),
         "stops": [
             {"episode_id": r.episode_id, "code": r.code, "message": r.message, "value": r.value}
@@ -141,6 +142,13 @@ def _for_page(report: Mapping[str, Any], digest: Digest) -> dict[str, Any]:
         phase = shown_phase(digest.records)
         page["rates"] = [(rate_of(digest.records, phase), f"over the {PHASES[phase]}s")]
     return page
+
+
+def _idle_share(digest: Digest) -> float | None:
+    """Share of the control periods between first and last targets in which the arm waited."""
+    periods = sum(row.periods for row in digest.episodes)
+    idle = sum(row.idle_periods for row in digest.episodes)
+    return round(idle / periods, 4) if periods else None
 
 
 def _lost(digest: Digest) -> dict[str, int]:

@@ -169,6 +169,7 @@ class _Reader:
         self._bags.append((found, record))
         decisions = found.decision_rows(order, record.attempt)
         walls = found.wall_split(self._ended_ns)
+        periods, idle = found.idle_periods()
         self._ended_ns = found.ended_ns
         progress = [row.progress for row in decisions if row.progress is not None]
         self._digest.decisions += decisions
@@ -191,6 +192,8 @@ class _Reader:
                 robot_s=record.robot_seconds,
                 robot_reset_s=record.reset_seconds,
                 **walls,
+                periods=periods,
+                idle_periods=idle,
                 steps_sent=record.steps_sent,
                 steps_clipped=record.steps_clipped,
                 last_progress=progress[-1] if progress else None,

@@ -39,8 +39,11 @@ TOPICS = (
     topics.REWARD,
     topics.SAFETY_STATE,
     topics.LEARNER_STATUS,
+    topics.ROBOT_STATE,
+    topics.ROBOT_TARGET,
 )
 LATCHED = 0  # SafetyState.STATE_LATCHED
+TRACK = 0  # RobotTarget.KIND_TRACK
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,8 @@ class BagDigest:
 
     `told` holds every message in order of arrival. `pictures` are (h, w, 3) RGB by sequence number,
     all cameras of an observation side by side. `stops` are stamp (wall), code, sentence and value.
+    `measured_ns` are the stamps (robot's clock) of the states while the episode ran, `moved_ns`
+    those that a target which moves the arm answered.
     """
 
     folder: Path
@@ -79,6 +84,8 @@ class BagDigest:
     stops: list[tuple[int, str, str, str]] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
     prompt: str = ""
+    measured_ns: set[int] = field(default_factory=set)
+    moved_ns: set[int] = field(default_factory=set)
 
     def own(self, kind: type) -> dict[int, tuple[int, Any]]:
         """The episode's own pieces of a kind and when they came, by sequence number.
@@ -106,6 +113,17 @@ class BagDigest:
             if known is None or not getattr(known[1], "valid", True):
                 found[piece.sequence] = (stamp_ns, piece)
         return found
+
+    def idle_periods(self) -> tuple[int, int]:
+        """Control periods from the first to the last target, and those of them without one.
+
+        Without a target the arm holds where the chunk before has left it and waits for the next.
+        """
+        if not self.moved_ns:
+            return 0, 0
+        first, last = min(self.moved_ns), max(self.moved_ns)
+        periods = {stamp for stamp in self.measured_ns if first <= stamp <= last} | self.moved_ns
+        return len(periods), len(periods - self.moved_ns)
 
     def decision_rows(self, order: int, attempt: int) -> list[DecisionRow]:
         """One row per chunk, in order of decision."""
@@ -168,11 +186,13 @@ class BagDigest:
         chunks, outcomes = self.own(Chunk), self.own(Outcome)
         free_ns = running_ns
         for sequence, (seen_ns, _) in sorted(self.own(Seen).items()):
-            seeing += max(0, seen_ns - free_ns)
-            asked_ns = chunks.get(sequence, (seen_ns, None))[0]
-            deciding += max(0, asked_ns - seen_ns)
-            free_ns = outcomes.get(sequence, (asked_ns, None))[0]
-            moving += max(0, free_ns - asked_ns)
+            # What is done while the chunk before still moves the arm takes no time of its own.
+            seen_at = max(seen_ns, free_ns)
+            seeing += seen_at - free_ns
+            asked_at = max(chunks.get(sequence, (seen_ns, None))[0], seen_at)
+            deciding += asked_at - seen_at
+            free_ns = max(outcomes.get(sequence, (asked_at, None))[0], asked_at)
+            moving += free_ns - asked_at
         whole = max(0, self.ended_ns - running_ns)
         spans = {
             "waiting": max(0, started_ns - before_ns) if before_ns else 0,
@@ -238,6 +258,10 @@ def learner_figures(msg: Any) -> Figures:
 def _take(found: BagDigest, name: str, msg: Any, stamp_ns: int) -> None:
     piece: Piece
     match name:
+        case topics.ROBOT_STATE | topics.ROBOT_TARGET:
+            if found.running_ns and not found.ended_ns:
+                _take_motion(found, msg, is_target=name == topics.ROBOT_TARGET)
+            return
         case topics.EPISODE:
             piece = decode.episode(msg)
             _take_event(found, piece, stamp_ns)
@@ -260,6 +284,14 @@ def _take(found: BagDigest, name: str, msg: Any, stamp_ns: int) -> None:
                 found.stops.append((latched_ns, str(msg.code), str(msg.message), str(msg.value)))
             return
     found.told.append((stamp_ns, piece))
+
+
+def _take_motion(found: BagDigest, msg: Any, *, is_target: bool) -> None:
+    stamp_ns = decode.to_ns(msg.header.stamp)
+    if not is_target:
+        found.measured_ns.add(stamp_ns)
+    elif msg.kind == TRACK:
+        found.moved_ns.add(stamp_ns)
 
 
 def _take_event(found: BagDigest, event: Episode, stamp_ns: int) -> None:
@@ -290,11 +322,12 @@ def _seen(msg: Any) -> Seen:
 
 def _last_rows(chunk: Chunk, outcome: Outcome | None) -> dict[str, float]:
     """What was asked for, sent and reached with the last row that was sent, by column."""
-    sent = min(outcome.steps_sent, len(chunk.actions)) if outcome else 0
+    first = chunk.committed_steps
+    sent = min(outcome.steps_sent, len(chunk.actions) - first) if outcome else 0
     if outcome is None or not sent or chunk.actions.shape[1] != 4:
         return {}
     kinds: dict[str, FloatArray] = {
-        "asked": chunk.actions,
+        "asked": chunk.actions[first:],
         "executed": outcome.executed,
         "measured": outcome.measured,
     }

@@ -22,8 +22,10 @@ class EpisodeRow:
     `success` is None for an aborted one. `robot_s` counts the robot's clock, `wall_*_s` that of the
     recorder: between the end of the episode before and this one's beginning (`waiting`), until it
     runs (`reset`), for pictures (`seeing`), until the chunk is there (`deciding`), while it is
-    executed (`moving`), and what is left (`other`). `started_s` counts from the first bag's
-    beginning. `complete` is False for a bag that was read up to its last whole chunk.
+    executed (`moving`), and what is left (`other`). Of the control periods from the first to the
+    last target (`periods`) the arm waited for a chunk in `idle_periods`. `started_s` counts from
+    the first bag's beginning. `complete` is False for a bag that was read up to its last whole
+    chunk.
     """
 
     order: int
@@ -47,6 +49,8 @@ class EpisodeRow:
     wall_deciding_s: float
     wall_moving_s: float
     wall_other_s: float
+    periods: int
+    idle_periods: int
     steps_sent: int
     steps_clipped: int
     last_progress: float | None

@@ -238,6 +238,12 @@ class SessionConfig(Section):
     replay_from: list[Path] = Field(
         [], description="folders of earlier sessions whose episodes the replay begins with"
     )
+    overlap_rows: int = Field(
+        0,
+        ge=0,
+        le=64,
+        description="rows that a chunk has left when the next one is asked for; 0 = at its end",
+    )
     domain_id: int = Field(42, ge=0, le=101)
     localhost_only: bool = True
     host: Literal["all", "robot", "gpu"] = Field(
@@ -306,6 +312,12 @@ class Config(Section):
                 raise ValueError(
                     f"task.home_position_m {home} is inside the keep-out box {box.name}"
                 )
+        ahead_s = self.session.overlap_rows / self.robot.control_rate_hz
+        if ahead_s >= self.safety.max_chunk_age_s:
+            raise ValueError(
+                f"session.overlap_rows={self.session.overlap_rows} is {ahead_s:g} s, in which a "
+                f"chunk gets older than safety.max_chunk_age_s={self.safety.max_chunk_age_s:g}"
+            )
         cameras = [camera.name for camera in self.cameras.cameras]
         age_s = self.safety.max_chunk_age_s
         if self.policy.remote and not self.robot.lockstep and self.policy_timeout_s > age_s:

@@ -18,6 +18,7 @@ class Capability(StrEnum):
     `CONTEXT_NOISE`: it takes the context's noise as a vector, which an actor can choose.
     `CONTEXT_SEED`: it takes a seed, so that noise can be held over an episode or drawn afresh.
     `BATCH`: it makes several chunks at one decision.
+    `COMMITTED`: it makes chunks that begin with given rows, for `session.overlap_rows`.
     """
 
     ACTION_NOISE = "action_noise"
@@ -26,6 +27,7 @@ class Capability(StrEnum):
     CONTEXT_SEED = "context_seed"
     PLANS = "plans"
     BATCH = "batch"
+    COMMITTED = "committed"
 
 
 @dataclass(frozen=True)

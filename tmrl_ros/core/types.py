@@ -126,7 +126,11 @@ class Target:
 
 @dataclass(frozen=True)
 class Chunk:
-    """A policy's answer to one observation; `actions` is (horizon, action_dim)."""
+    """A policy's answer to one observation; `actions` is (horizon, action_dim).
+
+    The chunk before carries out the first `committed_steps` rows while this one is computed;
+    execution begins behind them.
+    """
 
     stamp_ns: int
     sequence: int
@@ -151,6 +155,7 @@ class Chunk:
     parameters_version: int = 0
     bundle_hash: str = ""
     inference_ms: float = 0.0
+    committed_steps: int = 0
 
 
 @dataclass(frozen=True)

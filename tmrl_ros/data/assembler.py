@@ -244,7 +244,8 @@ class EpisodeAssembler:
         outcome, following = self._outcomes[chunk.sequence], plans_of(after or chunk)
         plans = plans_of(chunk)[:1]
         if outcome.human_steps:
-            plans = executed_plan(outcome.executed, len(chunk.actions))[None]
+            done = np.concatenate([chunk.actions[: chunk.committed_steps], outcome.executed])
+            plans = executed_plan(done, len(chunk.actions))[None]
         return Transition(
             episode_id=self.episode_id,
             decision=decision,

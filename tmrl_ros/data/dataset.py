@@ -52,9 +52,9 @@ class Demonstration:
     `state` (N, 4): x y z in metres and gripper opening 0..1. `objects` (N, K, 3) metres, base
     frame, `visible` (N, K), in the order of `object_names`. `actions` (N, H, 4): dx dy dz relative
     to the measured pose and gripper opening, of which the first `execute_steps` (N,) were carried
-    out; where a person drove, `trajectory` tells what they asked for. `sequence` (N,) names the
-    observations. `observations` are the rows themselves, with images and points; empty unless they
-    were asked for.
+    out before the next observation; where a person drove, `trajectory` tells what they asked for.
+    `sequence` (N,) names the observations. `observations` are the rows themselves, with images and
+    points; empty unless they were asked for.
     """
 
     episode_id: str
@@ -156,6 +156,9 @@ def demonstration_from(
     stamps = [item.stamp_ns for item in record.observations]
     stamps += [item.stamp_ns for item in outcomes.values()]  # a person may end it without another
     ended = record.ended
+    # Where chunks overlap, the next observation is made before the last row is carried out.
+    committed = np.array([*(chunk.committed_steps for chunk in asked), 0], np.int64)
+    executed = np.array([sent[item.sequence] for item in rows], np.int64)
     return Demonstration(
         episode_id=record.episode_id,
         outcome=ended.outcome if ended else EpisodeOutcome.NONE,
@@ -166,7 +169,7 @@ def demonstration_from(
         objects=np.stack([item.object_positions for item in rows]),
         visible=np.stack([item.object_visible for item in rows]),
         actions=np.stack([chunk.actions for chunk in asked]).astype(np.float32),
-        execute_steps=np.array([sent[item.sequence] for item in rows], np.int64),
+        execute_steps=executed - np.diff(committed),
         trajectory=trajectory_of(record.robot, record.targets, min(stamps), max(stamps)),
         observations=tuple(rows) if pictures else (),
     )

@@ -102,6 +102,7 @@ def chunk(msg: Any) -> Chunk:
         parameters_version=int(msg.parameters_version),
         bundle_hash=str(msg.bundle_hash),
         inference_ms=float(msg.inference_ms),
+        committed_steps=int(getattr(msg, "committed_steps", 0)),
     )
 
 

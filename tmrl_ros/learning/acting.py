@@ -26,6 +26,7 @@ from tmrl_ros.learning.learners.networks import Actor
 from tmrl_ros.learning.learners.rerank import actor_and_critics
 from tmrl_ros.learning.methods import Sizes, acting_module, chooser_for
 from tmrl_ros.learning.warmup import Exploration, prior
+from tmrl_ros.policies.ahead import NO_ROWS
 from tmrl_ros.policies.context import feature_size
 from tmrl_ros.policies.policy import Policy
 
@@ -39,6 +40,7 @@ class Decision(Choice):
     features: Float32Array
     actor: str
     parameters_version: int = 0
+    committed_steps: int = 0
 
 
 class ActingPolicy:
@@ -129,8 +131,14 @@ class ActingPolicy:
         """Features (F,) of a raw context (C,)."""
         return self.policy.features(context)
 
-    def decide(self, context: Float32Array) -> Decision:
-        """Choose a chunk for a raw context (C,)."""
+    def decide(self, context: Float32Array, committed: FloatArray = NO_ROWS) -> Decision:
+        """Choose a chunk for a raw context (C,).
+
+        Args:
+            context: What the policy sees.
+            committed: First rows (R, A) of the chunk, which are being carried out meanwhile.
+        """
+        self._episode.committed = committed
         features = self.features(context)
         choice = self._choice(context, features)
         choice = replace(choice, actions=self._kept_out(choice.actions, context))
@@ -140,6 +148,7 @@ class ActingPolicy:
             features=features,
             actor=self.method.name if learned else self._mode,
             parameters_version=self.version if learned else 0,
+            committed_steps=len(committed),
         )
 
     def _kept_out(self, actions: FloatArray, context: Float32Array) -> FloatArray:
@@ -148,17 +157,19 @@ class ActingPolicy:
         if boxes is None:
             return actions
         tool = context[self.policy.spec.context.parts()["state"]][:3]
-        kept = kept_out(actions[None], tool.astype(np.float64), boxes, self._reach.row_m)
+        held = len(self._episode.committed)
+        kept = kept_out(actions[None], tool.astype(np.float64), boxes, self._reach.row_m, held)
         chunk: FloatArray = kept[0]
         return chunk
 
     def _choice(self, context: Float32Array, features: Float32Array) -> Choice:
+        committed = self._episode.committed
         if self._mode == BASE:
             noise = base_noise(self.policy, self._episode.rng)
-            return decoded(self.policy, context, noise, 0.0, self._episode.eps)
+            return decoded(self.policy, context, noise, 0.0, self._episode.eps, committed)
         if self._mode == PROBE:
             z = unlearned_z(self.policy, self._probed, self._episode.rng)
-            return decoded(self.policy, context, z, 0.0, self._episode.eps)
+            return decoded(self.policy, context, z, 0.0, self._episode.eps, committed)
         if self._mode == WARMUP or self._learned is None:
             return self._chooser.warm_up(self._episode, context)
         return self._chooser.choose(self._episode, self._learned, context, features)

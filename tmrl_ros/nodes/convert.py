@@ -131,6 +131,7 @@ def chunk_to_msg(chunk: Chunk) -> ActionChunk:
         parameters_version=chunk.parameters_version,
         bundle_hash=chunk.bundle_hash,
         inference_ms=float(chunk.inference_ms),
+        committed_steps=chunk.committed_steps,
     )
 
 

@@ -55,7 +55,9 @@ class PerceptionNode(ConfiguredNode):
         }
         listen = self.create_subscription
         listen(EpisodeEvent, topics.EPISODE, self._on_episode, EVENTS)
-        listen(ChunkOutcome, topics.CHUNK_OUTCOME, self._on_outcome, RELIABLE)
+        # With session.overlap_rows the next observation is due before the chunk has ended.
+        for topic in (topics.CHUNK_PROGRESS, topics.CHUNK_OUTCOME):
+            listen(ChunkOutcome, topic, self._on_outcome, RELIABLE)
         foreign = {"event_callbacks": SubscriptionEventCallbacks()}  # warns of other drivers' QoS
         for name in self._cameras:
             listen(Image, topics.color(name), partial(self._on_color, name), IMAGES, **foreign)

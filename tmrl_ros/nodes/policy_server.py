@@ -26,12 +26,16 @@ from tmrl_ros.learning.choosing.reach import Boxes
 from tmrl_ros.learning.contenders import load_contenders
 from tmrl_ros.nodes.common import EVENTS, RELIABLE, ConfiguredNode, run_node
 from tmrl_ros.nodes.convert import chunk_to_msg
+from tmrl_ros.nodes.running_chunk import follow_chunks
+from tmrl_ros.policies.ahead import NO_ROWS, Ahead
 from tmrl_ros.policies.source import open_policy
 
 if TYPE_CHECKING:
     from tmrl_ros.policies.scripted import ScriptedDemonstrator
 
 REWARD_WAIT_S = 0.5
+PROGRESS_S = 0.5
+"""How long a decision waits for the word how far the chunk before is."""
 KEPT_PARAMETERS = 8
 UNANSWERED = "unanswered"
 
@@ -61,6 +65,10 @@ class PolicyServer(ConfiguredNode):
         self._rewards: dict[int, RewardEstimate] = {}
         self._early: Observation | None = None  # of an episode that is not known to run yet
         self._waiting: tuple[Observation, Decision, float, float] | None = None
+        self._undecided: tuple[Observation, float] | None = None  # while it is unclear what runs
+        self._ahead: Ahead | None = None
+        if self.config.session.overlap_rows and self._scripted is None:
+            self._ahead = follow_chunks(self, lambda: self._episode, self._try_again)
         self._publisher = self.create_publisher(ActionChunk, topics.ACTION_CHUNK, RELIABLE)
         self.create_subscription(EpisodeEvent, topics.EPISODE, self._on_episode, EVENTS)
         self.create_subscription(Observation, topics.OBSERVATION, self._on_observation, RELIABLE)
@@ -112,7 +120,9 @@ class PolicyServer(ConfiguredNode):
             for number, reward in self._rewards.items()
             if decode.to_ns(reward.header.stamp) >= episode.stamp_ns
         }
-        self._waiting = None
+        self._waiting = self._undecided = None
+        if self._ahead is not None:
+            self._ahead.begin()
         if self._scripted is not None:
             self._scripted.begin_episode(episode.seed)
         contender = self._contenders.get(letter_of(episode.method) or "")
@@ -183,6 +193,15 @@ class PolicyServer(ConfiguredNode):
         if self._is_ahead(msg):
             self._early = msg
             return
+        self._decide_when_clear(msg, time.monotonic())
+
+    def _decide_when_clear(self, msg: Observation, since_s: float) -> None:
+        """Decide as soon as it is known which rows are still carried out."""
+        self._undecided = None
+        stamp_ns, patient = decode.to_ns(msg.header.stamp), time.monotonic() - since_s < PROGRESS_S
+        if patient and self._ahead and not self._ahead.knows(int(msg.sequence), stamp_ns):
+            self._undecided = msg, since_s
+            return
         started = time.perf_counter()
         try:
             decision = self._decide(msg)
@@ -199,8 +218,13 @@ class PolicyServer(ConfiguredNode):
         if int(msg.sequence) in self._rewards:
             self._answer()
 
+    def _try_again(self) -> None:
+        if self._undecided is not None:
+            self._decide_when_clear(*self._undecided)
+
     def _on_timer(self) -> None:
-        """A reward that does not come in time does not hold the arm."""
+        """What does not come in time does not hold the arm."""
+        self._try_again()
         if self._waiting is not None and time.monotonic() - self._waiting[3] > REWARD_WAIT_S:
             self._answer()
 
@@ -220,6 +244,8 @@ class PolicyServer(ConfiguredNode):
         execute = self._execute_steps(decision) if running and not terminal else 0
         deterministic = episode.deterministic if episode is not None else False
         chunk = self._chunk(msg, decision, execute, deterministic, elapsed_ms)
+        if self._ahead is not None:
+            self._ahead.on_chunk(chunk)
         self._publisher.publish(chunk_to_msg(chunk))
 
     def _execute_steps(self, decision: Decision) -> int:
@@ -228,7 +254,8 @@ class PolicyServer(ConfiguredNode):
         if decision.actor == UNANSWERED:
             return 0
         assert self._acting is not None
-        return self._acting.policy.spec.action.execute_steps
+        fresh = len(decision.actions) - decision.committed_steps
+        return min(self._acting.policy.spec.action.execute_steps, fresh)
 
     def _decide(self, msg: Observation) -> Decision:
         if self._scripted is not None:
@@ -241,7 +268,11 @@ class PolicyServer(ConfiguredNode):
             )
             return Decision(actions=actions, features=NOTHING, actor="scripted")
         assert self._acting is not None
-        return self._acting.decide(self._raw_context(msg))
+        committed = NO_ROWS
+        if self._ahead is not None:
+            at = decode.to_ns(msg.header.stamp), decode.pose(msg.robot.ee_pose).position
+            committed = self._ahead.committed(int(msg.sequence), *at)
+        return self._acting.decide(self._raw_context(msg), committed)
 
     def _nothing(self, msg: Observation) -> Decision:
         """A chunk that stays where the arm is, none of which is carried out."""
@@ -290,6 +321,7 @@ class PolicyServer(ConfiguredNode):
             parameters_version=decision.parameters_version,
             bundle_hash=self._bundle_hash,
             inference_ms=elapsed_ms,
+            committed_steps=decision.committed_steps,
         )
 
     def _on_infer(self, request: Infer.Request, response: Infer.Response) -> Infer.Response:

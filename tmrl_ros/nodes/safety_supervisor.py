@@ -40,7 +40,8 @@ from tmrl_ros.nodes.safety_markers import safety_markers
 from tmrl_ros.safety.chunk_rules import ACTION_DIM
 from tmrl_ros.safety.gate import Gate
 from tmrl_ros.safety.heartbeats import Heartbeats, Part
-from tmrl_ros.safety.status import Effect, GateState
+from tmrl_ros.safety.line import Overlap
+from tmrl_ros.safety.status import Effect, GateState, Underway
 
 WATCHDOG_PERIOD_S = 0.05
 STATUS_PERIOD_S = 0.2
@@ -53,12 +54,17 @@ class SafetySupervisor(ConfiguredNode):
     def __init__(self, *, config: Config | None = None) -> None:
         """Start latched."""
         super().__init__("safety_supervisor", config=config)
-        self._gate = Gate(self.config.safety, self.config.robot, time.monotonic())
+        robot = self.config.robot
+        # In lockstep simulated time stands still while nobody sends targets.
+        lockstep = robot.kind == "sim" and not robot.realtime
+        overlap = Overlap(self.config.session.overlap_rows, waits=lockstep)
+        self._gate = Gate(self.config.safety, robot, time.monotonic(), overlap)
         self._shown: tuple[int, str] | None = None
         self._latched_at = to_time(0)
         self._last_target: Target | None = None
         self._targets = self.create_publisher(RobotTarget, topics.ROBOT_TARGET, RELIABLE)
         self._outcomes = self.create_publisher(ChunkOutcome, topics.CHUNK_OUTCOME, RELIABLE)
+        self._progress = self.create_publisher(ChunkOutcome, topics.CHUNK_PROGRESS, RELIABLE)
         self._states = self.create_publisher(SafetyState, topics.SAFETY_STATE, LATCHED)
         self._markers = self.create_publisher(MarkerArray, topics.SAFETY_MARKERS, LATCHED)
         for topic in (topics.ACTION_CHUNK, topics.RESET_CHUNK):
@@ -178,6 +184,8 @@ class SafetySupervisor(ConfiguredNode):
                 self._last_target = effect
             elif isinstance(effect, Outcome):
                 self._outcomes.publish(outcome_to_msg(effect, ACTION_DIM))
+            elif isinstance(effect, Underway):
+                self._progress.publish(outcome_to_msg(effect.done, ACTION_DIM))
             else:
                 self._publish_status()
 

@@ -87,7 +87,7 @@ class ObservationRequests:
         return episode.state == EpisodeState.RESETTING
 
     def on_outcome(self, outcome: Outcome, now_s: float) -> None:
-        """Take in what became of a chunk."""
+        """Take in what became of a chunk, or that the next one is wanted while it still runs."""
         episode = self._episode
         if (
             episode is None

@@ -12,7 +12,7 @@ from tmrl_ros.core.config import Config
 from tmrl_ros.core.errors import BundleError
 from tmrl_ros.core.methods import Capability
 from tmrl_ros.data.bundle_folder import BundleFolder, BundleSpec, Strict
-from tmrl_ros.policies.capabilities import check_capabilities
+from tmrl_ros.policies.capabilities import check_capabilities, check_overlap
 from tmrl_ros.policies.context import ContextSpec
 from tmrl_ros.policies.encoders import EncoderSpec, build
 from tmrl_ros.policies.flow import FlowPolicy, FlowSize
@@ -211,17 +211,21 @@ def check_bundle(folder: Path, config: Config) -> PolicySpec:
     """
     spec = read_spec(folder)
     FOLDER.intact_weights(folder, spec.weights_sha256)
-    check_fit(spec, config, folder / SPEC_FILE)
+    # Bundles of before there was an overlap do not say that they can begin with given rows.
+    check_fit(spec, config, folder / SPEC_FILE, committed=True)
     return spec
 
 
-def check_fit(spec: PolicySpec, config: Config, where: Path | str) -> None:
+def check_fit(
+    spec: PolicySpec, config: Config, where: Path | str, *, committed: bool = False
+) -> None:
     """Compare a policy with robot, task and method.
 
     Args:
         spec: The policy's description.
         config: The resolved configuration.
         where: File or server that the description comes from.
+        committed: It can begin with given rows, also if it does not say so.
 
     Raises:
         BundleError: One sentence: what the policy needs and what the configuration has.
@@ -239,6 +243,7 @@ def check_fit(spec: PolicySpec, config: Config, where: Path | str) -> None:
         )
     _check_observation(spec.observation, config, where)
     check_capabilities(spec, config.method, where)
+    check_overlap(spec, config.session.overlap_rows, where, committed=committed)
 
 
 def _base(frame: str) -> str:

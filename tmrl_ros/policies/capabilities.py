@@ -32,6 +32,36 @@ def offered(spec: PolicySpec) -> frozenset[Capability]:
     return frozenset(found)
 
 
+def check_overlap(
+    spec: PolicySpec, rows: int, where: Path | str, *, committed: bool = False
+) -> None:
+    """Refuse an overlap that the policy cannot make chunks for.
+
+    Args:
+        spec: The policy's description.
+        rows: `session.overlap_rows`.
+        where: Where the description comes from.
+        committed: It can begin with given rows, also if it does not say so.
+
+    Raises:
+        BundleError: One sentence: the setting, what the policy has, and what to set.
+    """
+    if rows == 0:
+        return
+    if not committed and Capability.COMMITTED not in offered(spec):
+        raise BundleError(
+            f"{where}: session.overlap_rows={rows} needs a policy that makes chunks which begin "
+            "with given rows, and the bundle does not declare 'committed': set "
+            "session.overlap_rows=0 or use another bundle."
+        )
+    if 2 * rows > spec.action.horizon:
+        raise BundleError(
+            f"{where}: session.overlap_rows={rows} is more than half of the policy's "
+            f"{spec.action.horizon} rows: set session.overlap_rows to at most "
+            f"{spec.action.horizon // 2}, or pre-train with a longer task.pretraining.horizon."
+        )
+
+
 def check_capabilities(spec: PolicySpec, method: MethodConfig, where: Path | str) -> None:
     """Refuse a method that the policy cannot be fine-tuned with.
 

@@ -17,6 +17,8 @@ from torch import Tensor, nn
 from tmrl_ros.policies.csp import quantise, smooth_context
 from tmrl_ros.policies.keypoints import KeypointEncoder
 
+MAX_PULL = 5.0
+"""Largest weight of the guidance to committed rows, as published."""
 PRECISE_FRACTION = 0.25  # of training rows whose context is not noised
 
 
@@ -179,7 +181,13 @@ class FlowPolicy(nn.Module):
 
     @torch.no_grad()
     def sample(
-        self, noise: Tensor, context: Tensor, t_context: Tensor, eps_context: Tensor, steps: int
+        self,
+        noise: Tensor,
+        context: Tensor,
+        t_context: Tensor,
+        eps_context: Tensor,
+        steps: int,
+        committed: Tensor | None = None,
     ) -> Tensor:
         """Integrate the flow from noise to chunks (Euler, deterministic given its arguments).
 
@@ -189,6 +197,9 @@ class FlowPolicy(nn.Module):
             t_context: (B,) in [0, 1].
             eps_context: (B, C) noise of the context.
             steps: Number of network evaluations.
+            committed: (R, A) first rows that the chunk must have, normalised. The others go on
+                from them: real-time chunking (arXiv 2506.07339, algorithm 1), with a hard mask.
+                Tensors must not come from `torch.inference_mode`, for it needs gradients.
 
         Returns:
             (B, H, A), normalised.
@@ -204,7 +215,33 @@ class FlowPolicy(nn.Module):
         modulations = self._modulations(torch.cat(times, -1), context)
         x = noise
         for step in range(steps, 0, -1):
-            prediction = self._predict(x, [item[steps - step] for item in modulations])
+            at = [item[steps - step] for item in modulations]
             # x - dt * (x - prediction) / t with dt = 1 / steps and t = step / steps
-            x = x + (prediction - x) / step
+            if committed is None:
+                x = x + (self._predict(x, at) - x) / step
+            else:
+                prediction, pull = self._pulled(x, at, committed, step / steps)
+                x = x + (prediction - x) / step + pull / steps
+        if committed is not None:
+            x = torch.cat([committed.expand(len(x), -1, -1), x[:, len(committed) :]], 1)
         return x
+
+    def _pulled(
+        self, x: Tensor, modulations: list[Tensor], committed: Tensor, t: float
+    ) -> tuple[Tensor, Tensor]:
+        """The clean chunk of one at time t, and what draws its first rows to the committed ones.
+
+        Pseudoinverse guidance, with r^2 = t^2 / (t^2 + (1 - t)^2) of a unit prior:
+        min(MAX_PULL, t / ((1 - t) r^2)) (committed - prediction) d prediction / d x.
+
+        Returns:
+            (B, H, A) each, the second to be added to the velocity towards the chunk.
+        """
+        with torch.enable_grad():
+            point = x.detach().requires_grad_(True)
+            prediction = self._predict(point, modulations)
+            missing = torch.zeros_like(prediction)
+            missing[:, : len(committed)] = committed - prediction[:, : len(committed)].detach()
+            (pull,) = torch.autograd.grad(prediction, point, missing)
+        weight = (t * t + (1 - t) * (1 - t)) / (t * max(1 - t, 1e-6))
+        return prediction.detach(), min(MAX_PULL, weight) * pull

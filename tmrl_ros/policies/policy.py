@@ -60,6 +60,7 @@ class Policy(Protocol):
         z: Float32Array,
         t_context: Float32Array,
         eps_context: Float32Array,
+        committed: FloatArray | None = None,
     ) -> FloatArray:
         """Chunks (B, H, A) for a batch of decisions; see `ChunkPolicy.sample`."""
 
@@ -72,10 +73,15 @@ class TorchFlow:
     steps: int
 
     def __call__(
-        self, noise: Tensor, context: Tensor, t_context: Tensor, eps_context: Tensor
+        self,
+        noise: Tensor,
+        context: Tensor,
+        t_context: Tensor,
+        eps_context: Tensor,
+        committed: Tensor | None = None,
     ) -> Tensor:
         """As `FlowPolicy.sample`."""
-        return self.network.sample(noise, context, t_context, eps_context, self.steps)
+        return self.network.sample(noise, context, t_context, eps_context, self.steps, committed)
 
 
 @dataclass
@@ -93,7 +99,9 @@ class ChunkPolicy:
 
     def __post_init__(self) -> None:
         """Keep the normalisation as tensors."""
-        self._flow = self.flow or TorchFlow(self.network, self.spec.network.flow_steps)
+        # Other backends' graphs have no place for rows that are held.
+        self._held_flow = TorchFlow(self.network, self.spec.network.flow_steps)
+        self._flow = self.flow or self._held_flow
         observation, action = self.spec.observation, self.spec.action
         self._mean, self._std = torch.tensor(observation.mean), torch.tensor(observation.std)
         self._action_mean, self._action_std = torch.tensor(action.mean), torch.tensor(action.std)
@@ -142,6 +150,7 @@ class ChunkPolicy:
         z: Float32Array,
         t_context: Float32Array,
         eps_context: Float32Array,
+        committed: FloatArray | None = None,
     ) -> FloatArray:
         """Chunks for a batch of decisions, deterministic given the arguments.
 
@@ -150,6 +159,8 @@ class ChunkPolicy:
             z: (B, A) action noise, repeated over the chunk, or (B, H, A).
             t_context: (B,) in [0, 1].
             eps_context: (B, C) noise of the context.
+            committed: (R, A), R < H, in metres and openings as the answer: rows that every chunk
+                begins with, for they are being carried out (capability `committed`).
 
         Returns:
             (B, H, A) metres and gripper opening clipped to [0, 1].
@@ -157,15 +168,30 @@ class ChunkPolicy:
         noise = torch.as_tensor(z, dtype=torch.float32)
         if noise.ndim == 2:
             noise = noise[:, None].expand(-1, self.spec.action.horizon, -1)
+        inputs = (
+            noise,
+            self.normalise(contexts),
+            torch.as_tensor(t_context, dtype=torch.float32),
+            torch.as_tensor(eps_context, dtype=torch.float32),
+        )
+        if committed is None or not len(committed):
+            with torch.inference_mode():
+                chunk = self._flow(*inputs)
+        else:
+            with torch.no_grad():
+                chunk = self._held_flow(*inputs, self._normalised_rows(committed))
         with torch.inference_mode():
-            chunk = self._flow(
-                noise,
-                self.normalise(contexts),
-                torch.as_tensor(t_context, dtype=torch.float32),
-                torch.as_tensor(eps_context, dtype=torch.float32),
-            )
             chunk = chunk * self._action_std + self._action_mean
-        return decode_steps(chunk.numpy().astype(np.float64))
+        actions = decode_steps(chunk.numpy().astype(np.float64))
+        if committed is not None:
+            actions[:, : len(committed)] = committed
+        return actions
+
+    def _normalised_rows(self, committed: FloatArray) -> Tensor:
+        """The first rows (R, A) of a chunk as the network has them."""
+        rows = len(committed)
+        steps = torch.from_numpy(encode_steps(committed)).float()
+        return (steps - self._action_mean[:rows]) / self._action_std[:rows]
 
 
 def encode_steps(actions: NDArray[AnyFloat]) -> NDArray[AnyFloat]:

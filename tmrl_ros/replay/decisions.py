@@ -74,19 +74,20 @@ def _difference(
     if not known or (edited and chunk.actor == LEARNED_EDITS):
         return None
     t = np.array([chunk.t_context], np.float32)
-    actions = policy.sample(context[None], chunk.z[None], t, chunk.eps_context[None])
+    held = chunk.committed_steps
+    committed = chunk.actions[:held]
+    actions = policy.sample(context[None], chunk.z[None], t, chunk.eps_context[None], committed)
     if edited:
-        actions = shifted(actions, chunk.edit[None])
+        actions = shifted(actions, chunk.edit[None], held)
     if chunk.candidates.size:
-        actions = kept_within(actions, policy, context, reach)
+        actions = kept_within(actions, policy, context, reach, held)
     return float(np.abs(actions[0] - chunk.actions)[:, :3].max())
 
 
 def _distance(policy: ChunkPolicy, chunk: Chunk, context: Float32Array) -> float:
-    still = np.zeros((1, policy.z_size), np.float32)
-    plain = policy.sample(
-        context[None], still, np.zeros(1, np.float32), np.zeros_like(context)[None]
-    )
+    still, zero = np.zeros((1, policy.z_size), np.float32), np.zeros(1, np.float32)
+    committed = chunk.actions[: chunk.committed_steps]
+    plain = policy.sample(context[None], still, zero, np.zeros_like(context)[None], committed)
     last = min(len(chunk.actions), plain.shape[1]) - 1
     gone: FloatArray = plain[0, last, :3] - chunk.actions[last, :3]
     return float(np.linalg.norm(gone))

@@ -35,13 +35,15 @@ class Plan:
     """A chunk that may be executed, in absolute terms: what is asked, not yet clipped.
 
     `positions` (m, base frame) and `openings` (0..1) have `execute_steps` entries; `quaternion` is
-    the unit orientation of all of them, `reference` the position the rows refer to.
+    the unit orientation of all of them, `reference` the position the rows refer to. `joins` is
+    where the chunk before ends, if this one goes on from it.
     """
 
     reference: Vec3
     quaternion: Quat
     positions: tuple[Vec3, ...]
     openings: tuple[float, ...]
+    joins: Vec3 | None = None
 
 
 def plan_chunk(chunk: Chunk, limits: Limits) -> Plan | Cause:
@@ -58,11 +60,15 @@ def plan_chunk(chunk: Chunk, limits: Limits) -> Plan | Cause:
             str(bad.tolist()),
         )
     x, y, z = reference = vec3(chunk.reference_pose.position)
-    rows = chunk.actions[: chunk.execute_steps].tolist()
+    first = chunk.committed_steps
+    rows = chunk.actions[max(0, first - 1) : first + chunk.execute_steps].tolist()
     positions = tuple((x + dx, y + dy, z + dz) for dx, dy, dz, _ in rows)
     openings = tuple(opening for *_, opening in rows)
     plan = Plan(reference, quaternion, positions, openings)
-    return next(_motion_causes(plan, chunk.sequence, limits), None) or plan
+    if first:
+        joins, *fresh = positions
+        plan = Plan(reference, quaternion, tuple(fresh), openings[1:], joins)
+    return next(_motion_causes(plan, chunk, limits), None) or plan
 
 
 def void_plan(chunk: Chunk, measured: Measured) -> Plan:
@@ -135,8 +141,10 @@ def age_cause(chunk: Chunk, stamp_ns: int, limits: Limits) -> Cause | None:
 
 def _form_causes(chunk: Chunk, limits: Limits) -> Iterator[Cause]:
     name, shape = f"Chunk {chunk.sequence}", chunk.actions.shape
-    if len(shape) != 2 or shape[1] != ACTION_DIM or not 0 < chunk.execute_steps <= shape[0]:
-        what = f"{name} has actions of shape {shape} and executes {chunk.execute_steps} of them;"
+    first, steps = chunk.committed_steps, chunk.execute_steps
+    fits = len(shape) == 2 and shape[1] == ACTION_DIM and first >= 0 < steps <= shape[0] - first
+    if not fits:
+        what = f"{name} has actions of shape {shape} and executes {steps} of them from row {first};"
         yield cause(Code.WRONG_SIZE, f"{what} rows of {ACTION_DIM} are needed.", f"shape {shape}")
     elif shape[0] > MAX_ROWS:
         what = f"{name} has {shape[0]} rows; no more than {MAX_ROWS} are believed."
@@ -160,10 +168,11 @@ def _form_causes(chunk: Chunk, limits: Limits) -> Iterator[Cause]:
         yield cause(Code.NON_FINITE_ACTION, what, str(chunk.reference_pose.position.tolist()))
 
 
-def _motion_causes(plan: Plan, sequence: int, limits: Limits) -> Iterator[Cause]:
-    before = plan.positions[0]
-    for row, (position, opening) in enumerate(zip(plan.positions, plan.openings, strict=True)):
-        where = f"Row {row} of chunk {sequence}"
+def _motion_causes(plan: Plan, chunk: Chunk, limits: Limits) -> Iterator[Cause]:
+    before = plan.joins or plan.positions[0]
+    rows = zip(plan.positions, plan.openings, strict=True)
+    for row, (position, opening) in enumerate(rows, chunk.committed_steps):
+        where = f"Row {row} of chunk {chunk.sequence}"
         excess = math.dist(position, pull_into_box(position, limits.low_m, limits.high_m))
         if not excess <= limits.max_excess_m:
             what = f"{where} is {excess * 100:.1f} cm outside the workspace."

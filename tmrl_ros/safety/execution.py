@@ -78,6 +78,7 @@ class Execution:
         self._pose = ToolPose(plan.positions[0], plan.quaternion)
         self._opening = plan.openings[0]
         self._source = chunk.source
+        self._asked_next = False
         self._taken = False  # a person has held the arm in an earlier row
         self.void = void
         self.by_person = False
@@ -186,8 +187,22 @@ class Execution:
         opening = measured.width_m / self._limits.gripper_max_width_m
         self._measured.append(self._relative(measured.position, opening))
 
-    def outcome(self, result: ChunkResult, reason: str, measured: Measured) -> Outcome:
-        """What became of the chunk; `measured` stands for a last target that was not answered."""
+    def wants_next(self, rows: int) -> bool:
+        """Whether the next chunk is wanted now, once: `rows` or fewer are not answered yet."""
+        left = len(self.plan.positions) - len(self._measured)
+        if self._asked_next or left > rows or self.chunk.source is not ChunkSource.POLICY:
+            return False
+        self._asked_next = True
+        return True
+
+    def outcome(
+        self, result: ChunkResult, reason: str, measured: Measured, *, final: bool = True
+    ) -> Outcome:
+        """What became of the chunk; `measured` stands for a last target that was not answered.
+
+        Without `final`, what was done of it by now.
+        """
+        assert final or len(self._measured) == len(self._executed)
         self.arrived(measured)
         started_ns = self._started_ns if self.started else measured.stamp_ns
         return Outcome(

@@ -6,29 +6,18 @@ the monotonic wall time in seconds and returns the effects in the order in which
 
 from __future__ import annotations
 
-import numpy as np
-
 from tmrl_ros.core.config import RobotConfig, SafetyConfig
-from tmrl_ros.core.types import (
-    Chunk,
-    ChunkResult,
-    ChunkSource,
-    Outcome,
-    Pose,
-    RobotSample,
-    Target,
-    TeleopCommand,
-)
+from tmrl_ros.core.types import Chunk, ChunkResult, Outcome, RobotSample, TeleopCommand
 from tmrl_ros.safety.causes import Cause, Code, Refusal, cause
-from tmrl_ros.safety.chunk_rules import Plan, age_cause, plan_chunk, start_cause, void_plan
-from tmrl_ros.safety.execution import Execution, ToolPose, seed, unsent_outcome
-from tmrl_ros.safety.geometry import Quat
-from tmrl_ros.safety.hold_to_run import MESSAGE, HoldToRun
+from tmrl_ros.safety.chunk_rules import Plan, age_cause, plan_chunk, void_plan
+from tmrl_ros.safety.execution import Execution, unsent_outcome
+from tmrl_ros.safety.hold_to_run import HoldToRun
 from tmrl_ros.safety.latch import Latch
 from tmrl_ros.safety.limits import Limits
-from tmrl_ros.safety.pace import Pace
+from tmrl_ros.safety.line import Line, Overlap
 from tmrl_ros.safety.state_rules import Measured
-from tmrl_ros.safety.status import Counters, Effect, GateState, GateStatus, StateChanged
+from tmrl_ros.safety.status import Counters, Effect, GateStatus, StateChanged, Underway, status_of
+from tmrl_ros.safety.stream import TargetStream
 from tmrl_ros.safety.takeover import REPLACED, Takeover
 from tmrl_ros.safety.watch import RobotWatch
 
@@ -43,7 +32,13 @@ passes only with targets the force, and with it the refusal of every reset, woul
 class Gate:
     """State machine LATCHED -> READY <-> RUNNING -> LATCHED; it starts latched."""
 
-    def __init__(self, safety: SafetyConfig, robot: RobotConfig, wall_s: float = 0.0) -> None:
+    def __init__(
+        self,
+        safety: SafetyConfig,
+        robot: RobotConfig,
+        wall_s: float = 0.0,
+        overlap: Overlap | None = None,
+    ) -> None:
         """Start latched at wall time `wall_s`."""
         self._limits = Limits.of(safety, robot)
         self._watch = RobotWatch(self._limits)
@@ -51,15 +46,12 @@ class Gate:
         self._takeover = Takeover(safety, self._limits)
         self._hold_to_run = HoldToRun(safety)
         self._counters = Counters()
-        self._run: Execution | None = None
+        self._overlap = overlap or Overlap()
+        self._line = Line()
+        self._stream = TargetStream(self._limits, self._counters)
         self._answer_due_s = 0.0
-        self._last: ToolPose | None = None
-        limits = self._limits
-        self._pace = Pace(limits.max_step_change_m, limits.min_reversal_ns, limits.period_ns)
-        self._last_asked: Quat | None = None
-        self._width_m: float | None = None
+        self._next_due_s: float | None = None  # rows wait for the next chunk until then
         self._yields_left = 0
-        self._last_decision: tuple[str, int, int] | None = None
         self._shown_causes: tuple[str, ...] = ()
 
     def on_state(self, sample: RobotSample, wall_s: float) -> list[Effect]:
@@ -70,8 +62,8 @@ class Gate:
         if causes:
             return self._stop(causes[0], wall_s)
         paused = self._follow_hold_to_run(wall_s)
-        run, measured = self._run, self._watch.measured
-        if run is None or measured is None:
+        run, measured = self._line.running, self._watch.measured
+        if run is None or measured is None or self._next_due_s is not None:
             return paused
         if not run.started:
             due = sample.stamp_ns >= run.chunk.stamp_ns and not self._hold_to_run.paused
@@ -80,37 +72,55 @@ class Gate:
             return paused
         run.arrived(measured)
         if run.all_sent:
-            self._run = None
-            self._counters.chunks_executed += 1
-            return [*paused, run.outcome(ChunkResult.EXECUTED, "", measured), StateChanged()]
-        if self._hold_to_run.paused or self._last is None:
+            return [*paused, *self._finish(run, measured, wall_s)]
+        if self._hold_to_run.paused:
             return paused
-        return self._send(run, self._last, measured, wall_s)
+        return self._advance(run, measured, wall_s)
 
     def on_chunk(self, chunk: Chunk, wall_s: float) -> list[Effect]:
-        """Judge a chunk and, if it may be executed, send its first target."""
+        """Judge a chunk and, if it may be executed, send its first target.
+
+        One that goes on from the chunk that runs waits for the end of that.
+        """
+        effects = self._admit(chunk, wall_s)
+        run = self._line.running
+        if self._next_due_s is None or run is None or chunk.sequence <= run.chunk.sequence:
+            return effects
+        return [*effects, *self._go_on(wall_s)]
+
+    def _admit(self, chunk: Chunk, wall_s: float) -> list[Effect]:
+        line = self._line
         if chunk.execute_steps == 0:
-            self._in_order(chunk)
+            line.in_order(chunk)
+            if line.may_wait(chunk):
+                line.behind = chunk
+                return []
             return [unsent_outcome(chunk, ChunkResult.SKIPPED, "", self._stamp_ns)]
         if self._latch.cause is not None:
             return [self._reject(chunk, Refusal.LATCHED)]
         plan = self._judge(chunk, wall_s)
         if isinstance(plan, Cause):
             return [*self._stop(plan, wall_s), self._reject(chunk, plan.code)]
-        if not self._in_order(chunk):
+        if not line.in_order(chunk):
             return [self._reject(chunk, Refusal.OUT_OF_ORDER)]
-        if self._run is not None:
+        waits = chunk.committed_steps > 0 and line.may_wait(chunk)
+        if line.running is not None and not waits:
             return [self._reject(chunk, Refusal.BUSY)]
+        if not (waits or line.goes_on(chunk)):
+            return [self._reject(chunk, Refusal.PREFIX_NOT_SENT)]
         wrong = age_cause(chunk, self._stamp_ns, self._limits)
         if wrong is not None:
             return [*self._stop(wrong, wall_s), self._reject(chunk, wrong.code)]
+        if waits:
+            line.behind = plan
+            return []
         self._answer_due_s = wall_s + self._limits.progress_timeout_s
         paused = self._follow_hold_to_run(wall_s)
-        run = self._run = plan
+        line.running = plan
         if chunk.stamp_ns > self._stamp_ns or self._hold_to_run.paused:
             # The state it was made from is still on its way to us, or nobody holds the button.
             return [*paused, StateChanged()]
-        return [*self._start(run, wall_s), StateChanged()]
+        return [*self._start(plan, wall_s), StateChanged()]
 
     def on_teleop(self, command: TeleopCommand, wall_s: float) -> list[Effect]:
         """A person steers; what they ask for goes into the rows of the chunk that runs."""
@@ -146,7 +156,7 @@ class Gate:
             return self._stop(wrong, wall_s)
         self._latch.set(wrong, wall_s)
         heard = self._watch.silence(wall_s) is None
-        return [*(self._hold() if heard else []), StateChanged()]
+        return [*(self._stream.hold(self._watch.measured) if heard else []), StateChanged()]
 
     def on_overdue(self, wrong: Cause, wall_s: float) -> list[Effect]:
         """Latch because another part of the graph has been silent for too long."""
@@ -173,7 +183,9 @@ class Gate:
             paused = self._follow_hold_to_run(wall_s)
             if self._hold_to_run.paused:
                 return paused
-            if self._run is not None and wall_s > self._answer_due_s:
+            if self._next_due_s is not None:
+                return self._go_on(wall_s) if wall_s > self._next_due_s else []
+            if self._line.running is not None and wall_s > self._answer_due_s:
                 waited = f"{self._limits.progress_timeout_s:.1f} s"
                 what = f"The robot did not answer a target for {waited}."
                 return self._stop(cause(Code.NO_PROGRESS, what, waited), wall_s)
@@ -187,23 +199,14 @@ class Gate:
 
     def status(self, wall_s: float) -> GateStatus:
         """The stop as people see it."""
-        latched, counters = self._latch.cause, self._counters
-        released = latched is None and self._hold_to_run.released(wall_s)
-        state = GateState.READY if self._run is None or released else GateState.RUNNING
-        code = Refusal.HOLD_RELEASED.value if released else ""
-        return GateStatus(
+        released = self._latch.cause is None and self._hold_to_run.released(wall_s)
+        return status_of(
+            self._latch,
+            self._counters,
             stamp_ns=self._stamp_ns,
-            state=state if latched is None else GateState.LATCHED,
-            code=code if latched is None else latched.code.value,
-            message=(MESSAGE if released else "") if latched is None else latched.message,
-            value="" if latched is None else latched.value,
-            latched_at_s=self._latch.latched_at_s,
-            present_causes=self._present_codes(wall_s),
-            targets_sent=counters.targets_sent,
-            targets_clipped=counters.targets_clipped,
-            chunks_executed=counters.chunks_executed,
-            chunks_rejected=counters.chunks_rejected,
-            latches=self._latch.count,
+            runs=self._line.running is not None,
+            released=released,
+            present=self._present_codes(wall_s),
         )
 
     @property
@@ -229,131 +232,121 @@ class Gate:
 
     def _follow_hold_to_run(self, wall_s: float) -> list[Effect]:
         """Hold the arm when the button is released, and let it go on when it is held again."""
-        button, run, measured = self._hold_to_run, self._run, self._watch.measured
+        button, run, measured = self._hold_to_run, self._line.running, self._watch.measured
         if button.paused == button.released(wall_s) or self._latch.cause is not None:
             return []
         if not button.paused:
             button.pause(self._stamp_ns)
-            effects, self._last = self._hold(), None
-            self._pace.forget()
+            effects = self._stream.hold(measured)
+            self._stream.rest()
             return [*effects, StateChanged()]
         goes_on = button.resume(self._stamp_ns)
         if run is None or measured is None:
             return [StateChanged()]
         self._answer_due_s = wall_s + self._limits.progress_timeout_s
+        self._next_due_s = None
         if not run.started:
             if run.chunk.stamp_ns > self._stamp_ns:
                 return [StateChanged()]
             if age_cause(run.chunk, self._stamp_ns, self._limits) is None:
                 return [*self._start(run, wall_s), StateChanged()]
-            self._run = None
-            return [self._reject(run.chunk, Refusal.HOLD_RELEASED), StateChanged()]
-        if goes_on and not run.all_sent:
-            run.arrived(measured)
-            here = seed(None, measured, self._limits)
-            return [*self._send(run, here, measured, wall_s), StateChanged()]
+            return [*self._drop(Refusal.HOLD_RELEASED), StateChanged()]
         if run.all_sent:
             return [StateChanged()]
-        self._run = None
-        reason = Refusal.HOLD_RELEASED.value
-        return [run.outcome(ChunkResult.ABORTED, reason, measured), StateChanged()]
+        if goes_on:
+            run.arrived(measured)
+            return [*self._send(run, measured, wall_s), StateChanged()]
+        return [*self._drop(Refusal.HOLD_RELEASED), StateChanged()]
 
     def _start(self, run: Execution, wall_s: float) -> list[Effect]:
         measured = self._watch.measured
         assert measured is not None  # nothing runs before a state was heard: the reset is refused
+        if not run.void and not self._stream.joins(run, measured):
+            if not self._takeover.engaged(wall_s):
+                return [*self._drop(Refusal.PREFIX_NOT_SENT), StateChanged()]
+            run.void = True
         wrong = age_cause(run.chunk, measured.stamp_ns, self._limits)
         if wrong is None and not run.void:
-            wrong = start_cause(run.plan, measured, self._last_asked, self._limits)
+            wrong = self._stream.start_cause(run, measured)
         if wrong is not None:
             if not self._replaces(wrong, wall_s):
                 return self._stop(wrong, wall_s)
             run.void = True
         if not run.void:
-            self._last_asked = run.plan.quaternion
-        return self._send(run, seed(self._last, measured, self._limits), measured, wall_s)
+            self._stream.begins(run)
+        return self._advance(run, measured, wall_s)
 
-    def _send(
-        self, run: Execution, before: ToolPose, measured: Measured, wall_s: float
-    ) -> list[Effect]:
+    def _advance(self, run: Execution, measured: Measured, wall_s: float) -> list[Effect]:
+        """Send the next row, and say when the next chunk is wanted."""
+        wanted = run.wants_next(self._overlap.rows)
+        if not wanted:
+            return self._send(run, measured, wall_s)
+        underway = Underway(run.outcome(ChunkResult.EXECUTED, "", measured, final=False))
+        if self._overlap.waits and self._line.behind is None:
+            self._next_due_s = wall_s + self._limits.progress_timeout_s
+            return [underway]
+        return [*self._send(run, measured, wall_s), underway]
+
+    def _go_on(self, wall_s: float) -> list[Effect]:
+        """Send the rows that have waited for the next chunk."""
+        self._next_due_s = None
+        run, measured = self._line.running, self._watch.measured
+        if run is None or measured is None or self._hold_to_run.paused:
+            return []
+        return self._send(run, measured, wall_s)
+
+    def _send(self, run: Execution, measured: Measured, wall_s: float) -> list[Effect]:
         hand = self._takeover.hand(measured.stamp_ns, wall_s)
-        opening = self._commanded_width_m(measured) / self._limits.gripper_max_width_m
-        run.prepare(before, measured, opening, hand)
-        pose = run.next_pose(before, self._pace, measured)
-        if isinstance(pose, Cause) and run.by_person:
-            run.stay(before)
-            pose = run.next_pose(before, self._pace, measured)
-        if isinstance(pose, Cause):
-            return self._stop(pose, wall_s)
-        clipped = run.steps_clipped
-        opening = run.send(pose, before, self._pace, measured.stamp_ns)
-        self._last = pose
-        self._counters.targets_clipped += run.steps_clipped - clipped
-        self._width_m = opening * self._limits.gripper_max_width_m
+        target = self._stream.next(run, measured, hand)
+        if isinstance(target, Cause):
+            return self._stop(target, wall_s)
         self._answer_due_s = wall_s + self._limits.progress_timeout_s
-        return [self._target(self._last, measured, self._width_m, hold=False)]
+        return [target]
+
+    def _finish(self, run: Execution, measured: Measured, wall_s: float) -> list[Effect]:
+        """A chunk was carried out to its end; the one behind it begins in the same period."""
+        self._counters.chunks_executed += 1
+        line, done = self._line, run.outcome(ChunkResult.EXECUTED, "", measured)
+        line.ended(run.chunk)
+        behind = line.take_behind()
+        if behind is None:
+            return [done, StateChanged()]
+        if isinstance(behind, Chunk):
+            skipped = unsent_outcome(behind, ChunkResult.SKIPPED, "", self._stamp_ns)
+            return [done, skipped, StateChanged()]
+        line.running = behind
+        self._answer_due_s = wall_s + self._limits.progress_timeout_s
+        due = behind.chunk.stamp_ns <= measured.stamp_ns and not self._hold_to_run.paused
+        return [done, *(self._start(behind, wall_s) if due else []), StateChanged()]
+
+    def _drop(self, reason: Code | Refusal) -> list[Effect]:
+        """Outcomes of the chunk that runs, which ends here, and of the one behind it."""
+        self._next_due_s = None
+        dropped = self._line.drop(reason.value, self._watch.measured)
+        rejected = [item for item in dropped if item.result is ChunkResult.REJECTED]
+        self._counters.chunks_rejected += len(rejected)
+        return [*dropped]
 
     def _stop(self, wrong: Cause, wall_s: float) -> list[Effect]:
         """Latch; the hold goes out before anything else."""
         if not self._latch.set(wrong, wall_s):
             return []
-        self._pace.forget()
         self._yields_left = round(YIELD_S * self._limits.control_rate_hz)
-        effects: list[Effect] = self._hold()
+        effects: list[Effect] = [*self._stream.hold(self._watch.measured)]
         self._takeover.let_go()
-        run, self._run, self._last, self._last_asked = self._run, None, None, None
-        measured = self._watch.measured
-        if run is not None and measured is not None:
-            if run.started:
-                effects.append(run.outcome(ChunkResult.ABORTED, wrong.code.value, measured))
-            else:
-                effects.append(self._reject(run.chunk, wrong.code))
-        return [*effects, StateChanged()]
+        self._stream.forget()
+        return [*effects, *self._drop(wrong.code), StateChanged()]
 
     def _yield_to(self, causes: list[Cause]) -> list[Effect]:
         """Hold again where the arm is pushed to, as long as it presses too hard."""
         if self._yields_left == 0 or all(item.code is not Code.FORCE for item in causes):
             return []
         self._yields_left -= 1
-        return self._hold()
-
-    def _hold(self) -> list[Effect]:
-        """Stay where the arm is; the gripper keeps its last command, so that nothing is dropped."""
-        measured = self._watch.measured
-        if measured is None:
-            return []
-        here = ToolPose(measured.position, measured.quaternion)
-        return [self._target(here, measured, self._commanded_width_m(measured), hold=True)]
-
-    def _commanded_width_m(self, measured: Measured) -> float:
-        """The gripper's last command, or what it measures before the first."""
-        if self._width_m is not None:
-            return self._width_m
-        return min(max(measured.width_m, 0.0), self._limits.gripper_max_width_m)
-
-    def _target(self, tool: ToolPose, measured: Measured, width_m: float, *, hold: bool) -> Target:
-        self._counters.targets_sent += 1
-        pose = Pose(np.array(tool.position), np.array(tool.quaternion))
-        number, frame = self._counters.targets_sent, self._limits.base_frame
-        return Target(measured.stamp_ns, number, hold, pose, width_m, frame)
+        return [*self._stream.hold(self._watch.measured)]
 
     def _reject(self, chunk: Chunk, reason: Code | Refusal) -> Outcome:
         self._counters.chunks_rejected += 1
         return unsent_outcome(chunk, ChunkResult.REJECTED, reason.value, self._stamp_ns)
-
-    def _in_order(self, chunk: Chunk) -> bool:
-        """Note a policy's decision; False when it or a later one of its episode came before.
-
-        An episode that is repeated after an abort numbers its decisions anew, from 0.
-        """
-        if chunk.source is not ChunkSource.POLICY:
-            return True
-        last = self._last_decision
-        if last is not None and last[0] == chunk.episode_id and chunk.sequence <= last[1]:
-            repeated = chunk.decision == 0 and chunk.stamp_ns > last[2]
-            if not repeated:
-                return False
-        self._last_decision = (chunk.episode_id, chunk.sequence, chunk.stamp_ns)
-        return True
 
     def _present_codes(self, wall_s: float) -> tuple[str, ...]:
         return tuple(item.code.value for item in self._watch.present(wall_s))

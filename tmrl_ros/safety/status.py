@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from tmrl_ros.core.types import Outcome, Target
+from tmrl_ros.safety.causes import Refusal
+from tmrl_ros.safety.hold_to_run import MESSAGE
+from tmrl_ros.safety.latch import Latch
 
 
 class GateState(IntEnum):
@@ -21,7 +24,18 @@ class StateChanged:
     """The status is worth publishing again."""
 
 
-Effect = Target | Outcome | StateChanged
+@dataclass(frozen=True, slots=True)
+class Underway:
+    """A chunk is so far that the next one is wanted: what was done of it by now.
+
+    `done.result` means nothing yet; its stamp is that of the state that answered the last of its
+    rows, or of the one at which the chunk began.
+    """
+
+    done: Outcome
+
+
+Effect = Target | Outcome | Underway | StateChanged
 
 
 @dataclass(slots=True)
@@ -50,3 +64,41 @@ class GateStatus:
     chunks_executed: int
     chunks_rejected: int
     latches: int
+
+
+def status_of(
+    latch: Latch,
+    counters: Counters,
+    *,
+    stamp_ns: int,
+    runs: bool,
+    released: bool,
+    present: tuple[str, ...],
+) -> GateStatus:
+    """The stop as people see it.
+
+    Args:
+        latch: Why nothing may move, if so.
+        counters: Counts since the start.
+        stamp_ns: The robot's clock.
+        runs: Whether a chunk is being carried out.
+        released: Whether the arm waits for somebody who holds the hold-to-run button.
+        present: Codes of what is wrong with the robot now.
+    """
+    latched = latch.cause
+    code, message = (Refusal.HOLD_RELEASED.value, MESSAGE) if released else ("", "")
+    state = GateState.RUNNING if runs and not released else GateState.READY
+    return GateStatus(
+        stamp_ns=stamp_ns,
+        state=state if latched is None else GateState.LATCHED,
+        code=code if latched is None else latched.code.value,
+        message=message if latched is None else latched.message,
+        value="" if latched is None else latched.value,
+        latched_at_s=latch.latched_at_s,
+        present_causes=present,
+        targets_sent=counters.targets_sent,
+        targets_clipped=counters.targets_clipped,
+        chunks_executed=counters.chunks_executed,
+        chunks_rejected=counters.chunks_rejected,
+        latches=latch.count,
+    )

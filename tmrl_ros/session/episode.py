@@ -310,11 +310,12 @@ class EpisodeMachine:
             last = self._current >= self.spec.max_decisions
             if done.result == ChunkResult.ABORTED and done.reason != HOLD_RELEASED:
                 return self._stopped(done.reason or "CHUNK_STOPPED", done)
-            if self._fault:
+            ahead = self._chunks > self._current + 1  # made while this one ran; its outcome comes
+            if self._fault and not (ahead and done.result == ChunkResult.EXECUTED):
                 return self._stopped(self._fault, self._outcomes.get(self._current - 1))
             if done.result != ChunkResult.SKIPPED:
                 self.decisions = self._current + 1
-            if self._end is not None:
+            if self._end is not None and not ahead:
                 return self._finish(*self._end)
             if last and not self.spec.judged:
                 return self._finish(EpisodeOutcome.TIMEOUT, "", "")

@@ -31,7 +31,7 @@ class NoiseChooser:
     def warm_up(self, episode: Episode, context: Float32Array) -> Choice:
         """A small z."""
         z = small_z(self.policy, self.method, episode.rng)
-        return decoded(self.policy, context, z, 0.0, episode.eps)
+        return decoded(self.policy, context, z, 0.0, episode.eps, episode.committed)
 
     def choose(
         self, episode: Episode, learned: nn.Module, context: Float32Array, features: Float32Array
@@ -42,7 +42,8 @@ class NoiseChooser:
         best = 0
         if critics is not None:
             best = _best(critics, features, [z], self.method, episode.rng)
-        return decoded(self.policy, context, z[best].numpy(), 0.0, episode.eps)
+        chosen = z[best].numpy()
+        return decoded(self.policy, context, chosen, 0.0, episode.eps, episode.committed)
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,8 @@ class PaperChooser:
         rng = episode.rng
         z = rng.uniform(-1, 1, self.policy.z_size).astype(np.float32) * self.method.z_bound
         eps = rng.uniform(-1, 1, len(context)).astype(np.float32)
-        return decoded(self.policy, context, z, self.method.t_max * float(rng.random()), eps)
+        t = self.method.t_max * float(rng.random())
+        return decoded(self.policy, context, z, t, eps, episode.committed)
 
     def choose(
         self, episode: Episode, learned: nn.Module, context: Float32Array, features: Float32Array
@@ -71,7 +73,8 @@ class PaperChooser:
             parts = [z, sinusoidal_t(t[:, 0]), eps]
             best = _best(critics, features, parts, self.method, episode.rng)
         timestep = min(float(t[best, 0].numpy() + 1) / 2, self.method.t_max)
-        return decoded(self.policy, context, z[best].numpy(), timestep, eps[best].numpy())
+        chosen, noise = z[best].numpy(), eps[best].numpy()
+        return decoded(self.policy, context, chosen, timestep, noise, episode.committed)
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,7 @@ class PlanChooser:
     def warm_up(self, episode: Episode, context: Float32Array) -> Choice:
         """The frozen policy's own answer."""
         noise = base_noise(self.policy, episode.rng)
-        return decoded(self.policy, context, noise, 0.0, episode.eps)
+        return decoded(self.policy, context, noise, 0.0, episode.eps, episode.committed)
 
     def choose(
         self, episode: Episode, learned: nn.Module, context: Float32Array, features: Float32Array
@@ -100,19 +103,28 @@ class PlanChooser:
             if not episode.deterministic or count > 1:
                 drawn, _ = actor.sample(batch.expand(count, -1), episode.generator)
                 plans = torch.cat([plans, drawn[1:]]) if episode.deterministic else drawn
-        actions = self._chunks(plans.numpy(), context)
+        actions = self._chunks(plans.numpy(), context, episode.committed)
         best = 0
         if critics is not None:
             reached = torch.from_numpy(plan_of(actions))
             best = _best(critics, features, [reached], self.method, episode.rng)
         return Choice(actions[best], NOTHING, 0.0, NOTHING)
 
-    def _chunks(self, plans: Float32Array, context: Float32Array) -> FloatArray:
-        """Chunks (K, H, 4) of plans (K, P), within the workspace and slow enough."""
+    def _chunks(
+        self, plans: Float32Array, context: Float32Array, committed: FloatArray
+    ) -> FloatArray:
+        """Chunks (K, H, 4) of plans (K, P), within the workspace and slow enough.
+
+        They begin with `committed` (R, 4), and go on from there towards the plan.
+        """
         state = context[self.policy.spec.context.parts()["state"]]
         actions = chunk_of(plans, self.policy.spec.action.horizon, float(state[3]))
-        actions[..., :3] = slowed(actions[..., :3], self.reach.row_m)
-        return kept_within(actions, self.policy, context, self.reach)
+        held = len(committed)
+        actions[:, :held] = committed
+        begin = committed[-1, :3] if held else np.zeros(3)
+        fresh = actions[:, held:, :3] - begin
+        actions[:, held:, :3] = begin + slowed(fresh, self.reach.row_m)
+        return kept_within(actions, self.policy, context, self.reach, held)
 
 
 def slowed(positions: FloatArray, row_m: float) -> FloatArray:

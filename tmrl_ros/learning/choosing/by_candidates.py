@@ -63,6 +63,7 @@ class CandidateChooser:
             first=first,
             reach=self.reach,
             edited=not episode.deterministic and self.method.name == "tmrl",
+            committed=episode.committed,
         )
 
     def _best(
@@ -98,7 +99,8 @@ class EditChooser(CandidateChooser):
         with torch.inference_mode():
             every = torch.from_numpy(features).expand(len(drawn.plans), -1)
             edits = learned.edits(every, torch.from_numpy(drawn.plans), episode.generator)
-        both = edited_along(drawn, edits.numpy(), self.policy, context, self.reach)
+        held = len(episode.committed)
+        both = edited_along(drawn, edits.numpy(), self.policy, context, self.reach, held)
         best = self._best(episode, learned.critics, features, both)
         chosen = self._choice(episode, both, best)
         # Edits are made anew in targets: the plans to remember are the policy's.
@@ -130,4 +132,5 @@ class SampleChooser(CandidateChooser):
             count=self.method.samples,
             eps=episode.eps,
             reach=self.reach,
+            committed=episode.committed,
         )

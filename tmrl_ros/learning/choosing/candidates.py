@@ -10,6 +10,7 @@ from tmrl_ros.core.config import MethodConfig
 from tmrl_ros.core.types import Float32Array, FloatArray
 from tmrl_ros.data.plans import KEPT_CANDIDATES, PLAN_ROWS, PLAN_SCALE_M, move_plan, plan_of
 from tmrl_ros.learning.choosing.reach import Reach, kept_within
+from tmrl_ros.policies.ahead import NO_ROWS
 from tmrl_ros.policies.policy import Policy
 
 Z_LIMIT = 2.0
@@ -52,6 +53,7 @@ def draw(
     first: tuple[Float32Array, float],
     reach: Reach,
     edited: bool,
+    committed: FloatArray = NO_ROWS,
 ) -> Candidates:
     """Draw candidates for a decision.
 
@@ -71,6 +73,7 @@ def draw(
         first: z and t of the first candidate, which has no edit.
         reach: Where chunks may go.
         edited: Whether to shift half of them; the random numbers are drawn in any case.
+        committed: First rows (R, A) of all of them, which are being carried out.
     """
     spread = method.candidate_z_std * rng.standard_normal((count, policy.z_size))
     z = np.clip(spread, -Z_LIMIT, Z_LIMIT).astype(np.float32)
@@ -81,17 +84,18 @@ def draw(
     edits = (method.edit_m * rng.standard_normal((count, 3))).astype(np.float32)
     edits[:: 2 if edited else 1] = 0.0
     z[0], t[0] = first
-    actions = policy.sample(np.repeat(context[None], count, 0), z, t, noise)
-    actions = shifted(actions, edits)
-    actions = kept_within(actions, policy, context, reach)
+    held = len(committed)
+    actions = policy.sample(np.repeat(context[None], count, 0), z, t, noise, committed)
+    actions = shifted(actions, edits, held)
+    actions = kept_within(actions, policy, context, reach, held)
     return Candidates(actions, z, t, noise, edits, plan_of(actions))
 
 
-def shifted(actions: FloatArray, edits: Float32Array) -> FloatArray:
-    """Chunks (n, H, A), shifted by `edits` (n, 3) in m at the last row, growing from the first."""
-    horizon = actions.shape[1]
+def shifted(actions: FloatArray, edits: Float32Array, held: int = 0) -> FloatArray:
+    """Chunks (n, H, A), shifted by `edits` (n, 3) in m at the last row, growing from row `held`."""
+    fresh = actions.shape[1] - held
     moved = actions.copy()
-    moved[..., :3] += np.arange(1, horizon + 1)[:, None] / horizon * edits[:, None]
+    moved[:, held:, :3] += np.arange(1, fresh + 1)[:, None] / fresh * edits[:, None]
     return moved
 
 
@@ -103,6 +107,7 @@ def samples(
     count: int,
     eps: Float32Array,
     reach: Reach,
+    committed: FloatArray = NO_ROWS,
 ) -> Candidates:
     """The frozen policy's answers as it was trained: t = 0, noise of its own in every row.
 
@@ -111,9 +116,9 @@ def samples(
     noise = rng.standard_normal((count, policy.spec.action.horizon, policy.z_size))
     zero, held = np.zeros(count, np.float32), np.repeat(eps[None], count, 0)
     actions = policy.sample(
-        np.repeat(context[None], count, 0), noise.astype(np.float32), zero, held
+        np.repeat(context[None], count, 0), noise.astype(np.float32), zero, held, committed
     )
-    actions = kept_within(actions, policy, context, reach)
+    actions = kept_within(actions, policy, context, reach, len(committed))
     none = np.zeros((count, 0), np.float32)
     return Candidates(actions, none, zero, held, np.zeros((count, 3), np.float32), plan_of(actions))
 
@@ -124,9 +129,17 @@ def edited_along(
     policy: Policy,
     context: Float32Array,
     reach: Reach,
+    held: int = 0,
 ) -> Candidates:
-    """The candidates and, behind them, the same with their plans moved by `edits` (n, P)."""
-    actions = kept_within(move_plan(drawn.actions, edits), policy, context, reach)
+    """The candidates and, behind them, the same with their plans moved by `edits` (n, P).
+
+    The first `held` rows are being carried out: what an edit would move them by is taken from all.
+    """
+    moved = move_plan(drawn.actions, edits)
+    if held:
+        moved[..., :3] -= (moved - drawn.actions)[:, held - 1 : held, :3]
+        moved[:, :held] = drawn.actions[:, :held]
+    actions = kept_within(moved, policy, context, reach, held)
     last = edits.reshape(len(edits), PLAN_ROWS, -1)[:, -1, :3] * PLAN_SCALE_M
     return Candidates(
         np.concatenate([drawn.actions, actions]),

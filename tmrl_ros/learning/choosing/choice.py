@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from tmrl_ros.core.config import MethodConfig
 from tmrl_ros.core.types import Float32Array, FloatArray
+from tmrl_ros.policies.ahead import NO_ROWS
 from tmrl_ros.policies.policy import Policy
 
 NOTHING = np.zeros(0, np.float32)
@@ -43,6 +44,8 @@ class Episode:
         deterministic: Nothing for exploration's sake.
         warmup_t: Context timestep while there are no weights.
         held: Exploration that is held, once it was drawn.
+        committed: First rows (R, A) of the next chunk, which are being carried out; anew at every
+            decision.
     """
 
     rng: np.random.Generator
@@ -51,6 +54,7 @@ class Episode:
     deterministic: bool
     warmup_t: float
     held: Tensor | None = None
+    committed: FloatArray = field(default_factory=lambda: NO_ROWS)
 
 
 class Chooser(Protocol):
@@ -72,10 +76,19 @@ def base_noise(policy: Policy, rng: np.random.Generator) -> Float32Array:
 
 
 def decoded(
-    policy: Policy, context: Float32Array, z: Float32Array, t: float, eps: Float32Array
+    policy: Policy,
+    context: Float32Array,
+    z: Float32Array,
+    t: float,
+    eps: Float32Array,
+    committed: FloatArray = NO_ROWS,
 ) -> Choice:
-    """The chunk of one (z, t); z is (Z,), or (H, Z) for noise of its own in every row."""
-    actions = policy.sample(context[None], z[None], np.array([t], np.float32), eps[None])[0]
+    """The chunk of one (z, t) that begins with `committed` (R, A).
+
+    z is (Z,), or (H, Z) for noise of its own in every row.
+    """
+    times = np.array([t], np.float32)
+    actions = policy.sample(context[None], z[None], times, eps[None], committed)[0]
     return Choice(actions, z if z.ndim == 1 else NOTHING, t, eps)
 
 

@@ -92,21 +92,27 @@ class Reach:
 
 
 def kept_within(
-    actions: FloatArray, policy: Policy, context: Float32Array, reach: Reach
+    actions: FloatArray, policy: Policy, context: Float32Array, reach: Reach, held: int = 0
 ) -> FloatArray:
-    """Chunks (n, H, 4) whose rows stay inside the workspace and out of the boxes."""
+    """Chunks (n, H, 4) whose rows stay inside the workspace and out of the boxes.
+
+    The first `held` rows are being carried out and stay as they are.
+    """
     if reach.workspace is None:
         return actions
     tool = context[policy.spec.context.parts()["state"]][:3]
     low, high = reach.workspace
     actions = actions.copy()
-    actions[..., :3] = np.clip(actions[..., :3], low + MARGIN_M - tool, high - MARGIN_M - tool)
+    low, high = low + MARGIN_M - tool, high - MARGIN_M - tool
+    actions[..., held:, :3] = np.clip(actions[..., held:, :3], low, high)
     if reach.boxes is None:
         return actions
-    return kept_out(actions, tool.astype(np.float64), reach.boxes, reach.row_m)
+    return kept_out(actions, tool.astype(np.float64), reach.boxes, reach.row_m, held)
 
 
-def kept_out(actions: FloatArray, tool: FloatArray, boxes: Boxes, row_m: float) -> FloatArray:
+def kept_out(
+    actions: FloatArray, tool: FloatArray, boxes: Boxes, row_m: float, held: int = 0
+) -> FloatArray:
     """Chunks that stay at their last free row instead of going into a box.
 
     Args:
@@ -114,6 +120,7 @@ def kept_out(actions: FloatArray, tool: FloatArray, boxes: Boxes, row_m: float) 
         tool: Measured tool position (3,).
         boxes: Where not to go.
         row_m: Longest way per control period; targets further apart are slowed down.
+        held: First rows that are being carried out and stay as they are.
 
     Returns:
         (n, H, 4); chunks that keep out already are as they were.
@@ -121,7 +128,9 @@ def kept_out(actions: FloatArray, tool: FloatArray, boxes: Boxes, row_m: float) 
     actions = actions.copy()
     sent = asked = np.repeat(np.asarray(tool, np.float64)[None], len(actions), 0)
     blocked = np.zeros(len(actions), bool)
-    for row in range(actions.shape[1]):
+    if held:
+        sent = asked = tool + actions[:, held - 1, :3]
+    for row in range(held, actions.shape[1]):
         wanted = tool + actions[:, row, :3]
         blocked |= boxes.crossed(sent, wanted) | boxes.crossed(asked, wanted)
         asked = np.where(blocked[:, None], asked, wanted)
