@@ -25,6 +25,7 @@ from tmrl_ros.core.safety_config import SafetyConfig as SafetyConfig
 from tmrl_ros.core.safety_config import Vector3 as Vector3
 from tmrl_ros.core.section import Section
 from tmrl_ros.core.teleop_config import TeleopConfig as TeleopConfig
+from tmrl_ros.core.vla_config import VlaTrainingConfig as VlaTrainingConfig
 
 InferenceBackend = Literal["auto", "torch", "onnxruntime"]
 
@@ -283,6 +284,7 @@ class Config(Section):
     comparison: ComparisonConfig = ComparisonConfig()
     teleop: TeleopConfig = TeleopConfig()
     policy: PolicyConfig = PolicyConfig()
+    vla: VlaTrainingConfig = VlaTrainingConfig()
 
     @model_validator(mode="after")
     def _parts_agree(self) -> Config:

@@ -31,6 +31,7 @@ FOLDERS = {
     "comparison": "comparisons",
     "teleop": "teleop",
     "policy": "policies",
+    "vla": "vla",
 }
 DEFAULTS = {
     "robot": "sim",
@@ -44,6 +45,7 @@ DEFAULTS = {
     "comparison": "none",
     "teleop": "off",
     "policy": "local",
+    "vla": "expert",
 }
 
 OF_THE_CELL = ("safety", "cameras")  # never the simulation's by default where an arm is real

@@ -1,10 +1,10 @@
 """The files of a VLA checkpoint: LeRobot's, and `tmrl.json` beside them.
 
-    config.json, model.safetensors             the policy, as LeRobot saves it
-    policy_preprocessor.json and its state     normalisation and tokenizer, as LeRobot saves them
-    tmrl.json                                  what LeRobot's files do not say: action space, rate
-    csp.safetensors                            the embedding of the context timestep, once trained
-    tokenizer/, vlm/, sizes.json               what would otherwise come from the hub, or be fixed
+* config.json, model.safetensors: the policy, as LeRobot saves it
+* policy_preprocessor.json and its state: normalisation, as LeRobot saves it
+* tmrl.json: what LeRobot's files do not say: action space, control rate
+* csp.safetensors: the embedding of the context timestep, once trained
+* tokenizer/, vlm/, sizes.json: what would otherwise come from the hub, or be fixed
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def write_checkpoint(
         for name, value in vars(item).items()
     }
     save_file(flat, folder / NORMALISER_STATE)
-    mapping = {key: _mode(value) for key, value in policy.config.normalization_mapping.items()}
+    mapping = {key: mode_name(value) for key, value in policy.config.normalization_mapping.items()}
     step = {
         "registry_name": "normalizer_processor",
         "config": {"eps": 1e-8, "norm_map": mapping},
@@ -183,5 +183,6 @@ def load_weights(file: Path) -> dict[str, Tensor]:
         raise BundleError(f"{file} cannot be read ({error}): copy the checkpoint again.") from None
 
 
-def _mode(value: Any) -> str:
+def mode_name(value: Any) -> str:
+    """LeRobot's name of a normalisation, whose enumeration may be a string by now."""
     return str(getattr(value, "value", value))

@@ -71,9 +71,8 @@ def policy_classes(kind: str) -> PolicyClasses:
     except (ImportError, SyntaxError) as error:
         raise OperatorError(f"LeRobot's {kind} does not load here ({error}): {INSTALL}.") from error
     name = {"smolvla": "SmolVLA", "pi0": "PI0", "pi05": "PI05"}[kind]
-    return PolicyClasses(
-        kind, getattr(configuration, f"{name}Config"), getattr(modelling, f"{name}Policy"), modelling
-    )
+    config, policy = getattr(configuration, f"{name}Config"), getattr(modelling, f"{name}Policy")
+    return PolicyClasses(kind, config, policy, modelling)
 
 
 def _enter_packages() -> None:

@@ -58,9 +58,7 @@ class Parts:
         return cameras_of(self.policy.config)
 
 
-def load_model(
-    folder: Path, device: str = "auto", options: ModelOptions | None = None
-) -> VlaModel:
+def load_model(folder: Path, device: str = "auto", options: ModelOptions | None = None) -> VlaModel:
     """Load a checkpoint for serving.
 
     Args:
@@ -93,28 +91,44 @@ def load_parts(folder: Path, device: str = "auto") -> Parts:
     folder = local_folder(folder)
     deployment = files.read_deployment(folder)
     config = read_config(folder)
-    where = torch.device(_device(device))
-    config.device = str(where)
     sizes = {
         files.STATE: feature_size(config.input_features, files.STATE, folder),
         files.ACTION: feature_size(config.output_features, files.ACTION, folder),
     }
     scales = files.read_scales(folder, sizes)
-    policy = build_policy(config, folder)
-    _load_weights(policy, folder)
-    policy.to(where).eval()
-    backbone = backbone_of(policy)
-    smoothing = ContextSmoothing(
-        backbone.time_width, smooth_state=deployment.csp.smooth_state
-    ).to(where)
-    tokenizer = _tokenizer(folder, config)
-    parts = Parts(folder, policy, backbone, smoothing, tokenizer, scales, deployment, where)
+    where = torch.device(_device(device))
+    parts = assemble(folder, config, scales, deployment, where)
     if (folder / files.CSP_WEIGHTS).is_file():
         try:
-            smoothing.load_state_dict(files.load_weights(folder / files.CSP_WEIGHTS))
+            parts.smoothing.load_state_dict(files.load_weights(folder / files.CSP_WEIGHTS))
         except RuntimeError as error:
             raise BundleError(f"{folder / files.CSP_WEIGHTS} does not fit ({error}).") from None
-    else:
+    return parts
+
+
+def assemble(
+    folder: Path,
+    config: Any,
+    scales: dict[str, Scale],
+    deployment: files.Deployment,
+    device: torch.device,
+) -> Parts:
+    """Build the policy of a configuration with a checkpoint's weights, and smoothing around it.
+
+    Raises:
+        OperatorError: Weights or tokenizer are missing or of another policy.
+    """
+    config.device = str(device)
+    policy = build_policy(config, folder)
+    _load_weights(policy, folder)
+    policy.to(device).eval()
+    backbone = backbone_of(policy)
+    smoothing = ContextSmoothing(backbone.time_width, smooth_state=deployment.csp.smooth_state)
+    tokenizer = _tokenizer(folder, config)
+    parts = Parts(
+        folder, policy, backbone, smoothing.to(device), tokenizer, scales, deployment, device
+    )
+    with torch.no_grad():
         smoothing.calibrate(backbone.embed(_neutral(parts)))
     return parts
 
@@ -157,7 +171,7 @@ def read_config(folder: Path) -> Any:
             f"{file} is no LeRobot policy's configuration ({type(error).__name__}: {error})."
         ) from None
     if kind not in KINDS:
-        raise BundleError(f"{file}: policies of type {kind!r} cannot be hosted: use one of {KINDS}.")
+        raise BundleError(f"{file}: policies of type {kind!r} are not hosted: use one of {KINDS}.")
     policy_classes(kind)
     from lerobot.configs.policies import PreTrainedConfig
 
@@ -213,8 +227,10 @@ def _load_weights(policy: Any, folder: Path) -> None:
     try:
         lacking, strange = policy.load_state_dict(tensors, strict=False)
     except RuntimeError as error:
-        raise BundleError(f"{folder / files.WEIGHTS} has other sizes than {files.CONFIG} says "
-                          f"({str(error).splitlines()[1].strip()}).") from None
+        raise BundleError(
+            f"{folder / files.WEIGHTS} has other sizes than {files.CONFIG} says "
+            f"({str(error).splitlines()[1].strip()})."
+        ) from None
     # Tied weights and an unused head are saved once or not at all.
     lacking = [key for key in lacking if "lm_head" not in key]
     if lacking or strange:

@@ -127,7 +127,8 @@ class LerobotVla:
         spec, n = self.spec, request.samples
         for name in spec.cameras:
             if name not in request.images:
-                raise ValueError(f"camera {name!r} is missing; images are of {list(request.images)}")
+                given = list(request.images)
+                raise ValueError(f"camera {name!r} is missing; images are of {given}")
             picture = request.images[name]
             if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
                 raise ValueError(

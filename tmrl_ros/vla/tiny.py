@@ -75,7 +75,9 @@ def make_tiny(
         "observation.state": Statistics.random(state_dim, seed),
         "action": Statistics.random(action_dim, seed + 1),
     }
-    deployment = Deployment(name=f"tiny {kind}", action_space="cartesian_relative", control_rate_hz=20.0)
+    deployment = Deployment(
+        name=f"tiny {kind}", action_space="cartesian_relative", control_rate_hz=20.0
+    )
     write_checkpoint(folder, policy, statistics, deployment)
     return folder
 
