@@ -22,10 +22,10 @@ def extra():
 
 @pytest.fixture(scope="session")
 def checkpoints(extra, tmp_path_factory):
-    from tmrl_ros.vla.tiny import make_tiny
+    from tmrl_ros.vla.random_models import Shapes, make_tiny
 
     folder = tmp_path_factory.mktemp("tiny")
-    return {kind: make_tiny(kind, folder / kind, cameras=CAMERAS) for kind in KINDS}
+    return {kind: make_tiny(kind, folder / kind, Shapes(cameras=CAMERAS)) for kind in KINDS}
 
 
 @pytest.fixture(scope="session")

@@ -121,6 +121,10 @@ class FineTuning:
     def run(self, out: Path, progress: Progress | None = None) -> None:
         """Train to the end, going on where an earlier run of the same settings stopped.
 
+        Args:
+            out: Where the new checkpoint goes, and the run's own below `.training`.
+            progress: Called with (step, loss of that step) in the first process.
+
         Raises:
             OperatorError: What is in `out` is of another run, or the loss is no number.
         """
@@ -138,7 +142,7 @@ class FineTuning:
                 )
             running = loss if math.isnan(running) else 0.98 * running + 0.02 * loss
             if progress and self.process.first:
-                progress(self.step, running)
+                progress(self.step, loss)
             last = self.step == self.settings.steps
             if self.process.first and (last or self.step % self.settings.checkpoint_every == 0):
                 values = {"step": self.step, "loss": running, "identity": self._identity}

@@ -69,8 +69,11 @@ def load_model(folder: Path, device: str = "auto", options: ModelOptions | None 
     Raises:
         OperatorError: Something is missing, damaged or unknown; the text says what.
     """
-    options = options or ModelOptions()
-    parts = load_parts(folder, device)
+    return host(load_parts(folder, device), options or ModelOptions())
+
+
+def host(parts: Parts, options: ModelOptions) -> LerobotVla:
+    """Make a model that answers requests of what was loaded."""
     half = options.precision == "bfloat16" or (
         options.precision == "auto" and parts.device.type == "cuda"
     )
@@ -112,15 +115,25 @@ def assemble(
     scales: dict[str, Scale],
     deployment: files.Deployment,
     device: torch.device,
+    policy: Any = None,
 ) -> Parts:
     """Build the policy of a configuration with a checkpoint's weights, and smoothing around it.
+
+    Args:
+        folder: Of the checkpoint.
+        config: LeRobot's.
+        scales: Of state and action.
+        deployment: What `tmrl.json` says.
+        device: Where it computes.
+        policy: One that is built already, with its weights.
 
     Raises:
         OperatorError: Weights or tokenizer are missing or of another policy.
     """
     config.device = str(device)
-    policy = build_policy(config, folder)
-    _load_weights(policy, folder)
+    if policy is None:
+        policy = build_policy(config, folder)
+        _load_weights(policy, folder)
     policy.to(device).eval()
     backbone = backbone_of(policy)
     smoothing = ContextSmoothing(backbone.time_width, smooth_state=deployment.csp.smooth_state)

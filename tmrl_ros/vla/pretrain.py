@@ -89,18 +89,19 @@ class _Progress:
     def __init__(self, steps: int) -> None:
         self._steps, self._begun = steps, time.monotonic()
         self._first: int | None = None
-        self._said = 0.0
+        self._said, self._loss = 0.0, 0.0
 
     def __call__(self, step: int, loss: float) -> None:
         now = time.monotonic()
         if self._first is None:
-            self._first = step
+            self._first, self._loss = step, loss
+        self._loss += 0.05 * (loss - self._loss)
         if now - self._said < SAY_EVERY_S and step != self._steps:
             return
         self._said = now
         done = step - self._first + 1
         left = (self._steps - step) * (now - self._begun) / done
-        print(f"step {step}/{self._steps}  loss {loss:.4f}  {left:.0f} s left", flush=True)
+        print(f"step {step}/{self._steps}  loss {self._loss:.4f}  {left:.0f} s left", flush=True)
 
 
 def _become_several(processes: int, words: Sequence[str]) -> None:
