@@ -91,8 +91,8 @@ def test_the_loss_goes_down_and_the_checkpoint_is_served(
     assert vision and all(torch.equal(before[name], after[name]) for name in vision)
     assert not any("lora" in name for name in after) and after.keys() == before.keys()
     model = load_model(out, "cpu")
-    assert model.spec.cameras == ("wrist",) and model.spec.name == "mine"
-    picture = {"wrist": np.zeros((8, 8, 3), np.uint8)}
+    assert model.spec.cameras == ("exterior", "wrist") and model.spec.name == "mine"
+    picture = {name: np.zeros((8, 8, 3), np.uint8) for name in model.spec.cameras}
     state = np.array([0.5, 0.0, 0.2, 1.0], np.float32)
     chunks = model.infer(VlaRequest(picture, state, "lift", context_seed=1)).actions
     assert chunks.shape == (1, 8, 4) and np.isfinite(chunks).all()

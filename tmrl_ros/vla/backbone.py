@@ -208,8 +208,11 @@ class PiBackbone(Backbone):
         """See `Backbone`."""
         images, masks = self.policy._preprocess_images(batch)
         tokens = batch[TOKENS]
-        found = self.model.embed_prefix(images, masks, tokens, batch[TOKEN_MASK])
-        return Prefix(*found, self._kinds(found[0], tokens.shape[1], 0))
+        embeddings, valid, blocks = self.model.embed_prefix(
+            images, masks, tokens, batch[TOKEN_MASK]
+        )
+        kinds = self._kinds(embeddings, tokens.shape[1], 0)
+        return Prefix(embeddings, valid, blocks, kinds)
 
     def prefill(self, embeddings: Tensor, valid: Tensor, blocks: Tensor) -> Cache:
         """See `Backbone`."""

@@ -54,7 +54,7 @@ def write_checkpoint(
     """Write a policy's configuration, weights, statistics and deployment."""
     folder.mkdir(parents=True, exist_ok=True)
     policy.config._save_pretrained(folder)
-    save_model(policy, folder / WEIGHTS)
+    save_model(policy, str(folder / WEIGHTS))
     flat = {
         f"{key}.{name}": value.contiguous()
         for key, item in statistics.items()
@@ -150,6 +150,11 @@ def _refuse_other_steps(steps: list[dict[str, Any]], modes: dict[str, str], file
             )
     if modes.get("VISUAL", "IDENTITY") != "IDENTITY":
         raise BundleError(f"{file}: images normalised by {modes['VISUAL']} are not supported.")
+
+
+def write_smoothing(folder: Path, tensors: dict[str, Tensor]) -> None:
+    """Write `csp.safetensors`."""
+    save_file({key: value.cpu() for key, value in tensors.items()}, folder / CSP_WEIGHTS)
 
 
 def sha256(file: Path) -> str:

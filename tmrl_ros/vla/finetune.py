@@ -198,10 +198,7 @@ class FineTuning:
             policy = copy.deepcopy(policy)
             merge_lora(policy)
         files.write_checkpoint(out, policy, self.data.statistics(), self.deployment)
-        files.save_file(
-            {key: value.cpu() for key, value in self.parts.smoothing.state_dict().items()},
-            out / files.CSP_WEIGHTS,
-        )
+        files.write_smoothing(out, self.parts.smoothing.state_dict())
         for name in (TOKENIZER_FOLDER, VLM_FOLDER):
             if (self.parts.folder / name).is_dir() and self.parts.folder != out:
                 shutil.copytree(self.parts.folder / name, out / name, dirs_exist_ok=True)
@@ -237,7 +234,8 @@ def _generator(seed: int, step: int, rank: int) -> torch.Generator:
 def _kept(settings: VlaTrainingConfig) -> dict[str, Any]:
     """Settings that decide the result; where and how often is not among them."""
     outside = {"out", "device", "checkpoint_every", "memory_fraction", "processes"}
-    return json.loads(settings.model_dump_json(exclude=outside))
+    kept: dict[str, Any] = json.loads(settings.model_dump_json(exclude=outside))
+    return kept
 
 
 def _check(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -178,7 +179,7 @@ def read_config(folder: Path) -> Any:
     """
     file = folder / files.CONFIG
     try:
-        kind = str(files.json.loads(file.read_text())["type"])
+        kind = str(json.loads(file.read_text())["type"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BundleError(
             f"{file} is no LeRobot policy's configuration ({type(error).__name__}: {error})."

@@ -23,9 +23,9 @@ class LoraLinear(nn.Module):
         super().__init__()
         self.base = base.requires_grad_(False)
         self.scale = alpha / rank
-        at = {"device": base.weight.device}
-        self.lora_a = nn.Parameter(torch.empty(rank, base.in_features, **at))
-        self.lora_b = nn.Parameter(torch.zeros(base.out_features, rank, **at))
+        where = base.weight.device
+        self.lora_a = nn.Parameter(torch.empty(rank, base.in_features, device=where))
+        self.lora_b = nn.Parameter(torch.zeros(base.out_features, rank, device=where))
         nn.init.kaiming_uniform_(self.lora_a, a=math.sqrt(5))
 
     @property
