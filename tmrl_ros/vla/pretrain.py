@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         type=Path,
         help="bags or LeRobot data set; default: sessions/demonstrations/<task>",
     )
-    args = parser.parse_args(words)
+    args = parser.parse_intermixed_args(words)
     try:
         config = load_config([word for word in args.overrides if word not in WORDS])
         if config.vla.processes > 1 and "WORLD_SIZE" not in os.environ:
