@@ -64,8 +64,10 @@ def calls(model: LerobotVla, seed: int) -> Calls:
 
     def theirs(rows: int) -> Callable[[], object]:
         def call() -> object:
-            batch = model.batch([images] * rows, np.stack([state] * rows), ["lift the cube"] * rows)
-            return policy.predict_action_chunk(batch)
+            one = model.batch([images], state[None], ["lift the cube"])
+            return policy.predict_action_chunk(
+                {key: value.repeat_interleave(rows, 0) for key, value in one.items()}
+            )
 
         return call
 
@@ -96,7 +98,11 @@ def measure(kind: str, args: argparse.Namespace, device: torch.device, size: str
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     model.warm_up()
-    every = calls(model, args.seed)
+    every = {
+        name: call
+        for name, call in calls(model, args.seed).items()
+        if not args.only or any(part in name for part in args.only)
+    }
     times: dict[str, list[float]] = {name: [] for name in every}
     memory: dict[str, float] = {}
     for _ in range(args.warm_up):
@@ -142,6 +148,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kinds", nargs="+", default=list(KINDS), choices=KINDS)
     parser.add_argument("--size", choices=("tiny", "full"), help="full on a GPU, else tiny")
+    parser.add_argument("--only", nargs="+", default=[], help="rows with one of these words")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--compile", default="off", choices=("off", "default", "cuda_graphs"))
     parser.add_argument("--repetitions", type=int, default=20)
