@@ -42,6 +42,7 @@ class LerobotVla:
         backbone = sampler.backbone
         self._backbone, self._kind = backbone, str(backbone.config.type)
         self._slots = int(backbone.config.tokenizer_max_length)
+        self._held: tuple[int, Tensor] | None = None  # seed and noise
 
     def infer(self, request: VlaRequest) -> VlaAnswer:
         """Answer one request.
@@ -55,8 +56,8 @@ class LerobotVla:
         prefix = self.embed(batch)
         clock.stamp("prefix_ms")
         shape = (1, *prefix.embeddings.shape[1:])
-        eps = context_noise(request.context_seed, shape, self._device)
         t = np.zeros(request.samples) if request.t_context is None else request.t_context
+        eps = self._context_noise(request.context_seed, shape, needed=bool(np.any(t)))
         t_context = torch.as_tensor(t, dtype=torch.float32, device=self._device)
         contexts = self.sampler.contexts(prefix, t_context, eps)
         clock.stamp("context_ms")
@@ -104,6 +105,16 @@ class LerobotVla:
     def embed(self, batch: dict[str, Tensor]) -> Prefix:
         """The prefix of a batch."""
         return self._backbone.embed(batch)
+
+    def _context_noise(self, seed: int | None, shape: tuple[int, ...], *, needed: bool) -> Tensor:
+        """Noise of a seed; that of the last seed is kept, since an episode holds on to its own."""
+        if not needed:
+            return torch.zeros(1, device=self._device).expand(shape)
+        if seed is None:
+            return context_noise(None, shape, self._device)
+        if self._held is None or self._held[0] != seed or self._held[1].shape != shape:
+            self._held = seed, context_noise(seed, shape, self._device)
+        return self._held[1]
 
     def _noise(self, request: VlaRequest) -> Tensor:
         """Noise (n, H, padded A); columns beyond the robot's are always the same noise."""
