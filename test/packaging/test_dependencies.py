@@ -41,9 +41,8 @@ ALONG = {"zstandard", "backports"}  # mcap and rosbags bring these along
 TEST_ONLY = {"mcap_ros2"}  # used by tests, where ROS machines need no more
 NO_WHEEL = {"launch", "launch_ros"}  # on ROS machines only
 ROBOT = {"controller_manager_msgs", "franka_msgs"}  # come with a real robot's own packages
-OPTIONAL = {"lerobot", "open3d", "openpi_client"} | ROBOT  # asked for by name, never needed
 VLA = {"huggingface_hub", "lerobot", "tokenizers", "transformers"}  # requirements-vla.txt
-OPTIONAL = {"open3d", "pyrealsense2"} | ROBOT | VLA  # asked for by name, never needed
+OPTIONAL = {"open3d", "openpi_client"} | ROBOT | VLA  # asked for by name, never needed
 # Needed by the launch files and at run time, imported by nobody.
 NOT_IMPORTED = {
     "geometry_msgs",
