@@ -2,6 +2,7 @@
 # make test       everything continuous integration checks
 # make finetune   ARGS="task=lift session.seed=1"   or   RESUME=sessions/<name>
 # make demonstrate, pretrain, collect, deploy       ARGS as in `tmrl pretrain --help` and so on
+# make vla        what vision-language-action models need, on top (docs/vla_models.md)
 # make bench       figures of docs/benchmarks.md that need no session, below 20 minutes
 # make lint, make clean
 
@@ -26,7 +27,7 @@ LIST_NODES := from importlib.metadata import distribution; print(*(e.name for e 
 # Variables of a sourced ROS, or of the environment this was started from, must not reach this one's Python.
 unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE LD_LIBRARY_PATH AMENT_PREFIX_PATH PYTHONPATH
 
-.PHONY: setup test lint finetune demonstrate pretrain collect deploy bench clean
+.PHONY: setup vla test lint finetune demonstrate pretrain collect deploy bench clean
 .DEFAULT_GOAL := setup
 
 setup: $(STAMPS)/package
@@ -46,6 +47,15 @@ $(STAMPS)/requirements: requirements.txt | $(STAMPS)/python
 	@echo "Installing the libraries of requirements.txt ..."
 	@$(PIP) install $(PIP_ARGS) -r requirements.txt
 	@touch $@
+
+# LeRobot says Python 3.12; the files with its models, which are all that is imported, run on 3.11.
+$(STAMPS)/vla: requirements-vla.txt | $(STAMPS)/package
+	@echo "Installing the libraries of requirements-vla.txt ..."
+	@$(PIP) install $(PIP_ARGS) --no-deps --ignore-requires-python -r requirements-vla.txt
+	@touch $@
+
+vla: $(STAMPS)/vla
+	@:
 
 define message_package
 $(STAMPS)/$(1): $(STAMPS)/requirements $(wildcard $(1)/*.* $(1)/msg/*.msg $(1)/srv/*.srv $(1)/action/*.action)

@@ -41,7 +41,8 @@ ALONG = {"zstandard", "backports"}  # mcap and rosbags bring these along
 TEST_ONLY = {"mcap_ros2"}  # used by tests, where ROS machines need no more
 NO_WHEEL = {"launch", "launch_ros"}  # on ROS machines only
 ROBOT = {"controller_manager_msgs", "franka_msgs"}  # come with a real robot's own packages
-OPTIONAL = {"lerobot", "open3d", "openpi_client"} | ROBOT  # asked for by name, never needed
+VLA = {"huggingface_hub", "lerobot", "tokenizers", "transformers"}  # requirements-vla.txt
+OPTIONAL = {"open3d", "openpi_client"} | ROBOT | VLA  # asked for by name, never needed
 # Needed by the launch files and at run time, imported by nobody.
 NOT_IMPORTED = {
     "geometry_msgs",
@@ -128,3 +129,12 @@ def test_every_library_of_ours_has_a_reason_on_the_page_about_dependencies(root,
     names = {PYPI.get(name, name).lower() for name in ours}
     missing = {n for n in names if n not in page and f"ros-{n.replace('_', '-')}" not in page}
     assert missing == set()
+
+
+def test_models_of_vision_and_language_are_pinned_in_a_file_of_their_own(root, pinned):
+    text = (root / "requirements-vla.txt").read_text()
+    own = set(re.findall(r"^([\w.-]+)==", text, flags=re.MULTILINE))
+    assert {name.replace("_", "-") for name in VLA} <= own
+    assert not own & pinned, "it would change what the rest runs with"
+    page = (root / "docs" / "dependencies.md").read_text()
+    assert all(name.replace("_", "-") in page for name in VLA)

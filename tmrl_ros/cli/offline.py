@@ -12,7 +12,9 @@ from tmrl_ros.core.errors import ConfigurationError
 
 
 def pretrain(arguments: Sequence[str]) -> int:
-    """Become the pre-training program."""
+    """Become the pre-training program; `policy=vla` is fine-tuned by another."""
+    if any(word in ("policy=vla", "policy:=vla") for word in arguments):
+        return _become("tmrl_ros.vla.pretrain", arguments)
     return _become("tmrl_ros.policies.pretrain", arguments)
 
 

@@ -27,6 +27,7 @@ from tmrl_ros.core.safety_config import SafetyConfig as SafetyConfig
 from tmrl_ros.core.safety_config import Vector3 as Vector3
 from tmrl_ros.core.section import Section
 from tmrl_ros.core.teleop_config import TeleopConfig as TeleopConfig
+from tmrl_ros.core.vla_config import VlaTrainingConfig as VlaTrainingConfig
 
 MOST_DECISIONS = 998
 """Of an episode: the numbers of its observations leave room for no more."""
@@ -294,6 +295,7 @@ class Config(Section):
     teleop: TeleopConfig = TeleopConfig()
     policy: PolicyConfig = PolicyConfig()
     collect: CollectConfig = CollectConfig()
+    vla: VlaTrainingConfig = VlaTrainingConfig()
 
     @model_validator(mode="after")
     def _parts_agree(self) -> Config:

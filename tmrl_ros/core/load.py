@@ -32,6 +32,7 @@ FOLDERS = {
     "teleop": "teleop",
     "policy": "policies",
     "collect": "collect",
+    "vla": "vla",
 }
 DEFAULTS = {
     "robot": "sim",
@@ -46,6 +47,7 @@ DEFAULTS = {
     "teleop": "off",
     "policy": "local",
     "collect": "default",
+    "vla": "expert",
 }
 
 OF_THE_CELL = ("safety", "cameras")  # never the simulation's by default where an arm is real
