@@ -104,8 +104,8 @@ $(STAMPS)/doubles: $(STAMPS)/requirements $(wildcard $(DOUBLES)/*.* $(DOUBLES)/*
 	@$(PIP) install $(PIP_ARGS) --force-reinstall --no-deps --prefix $(VENV)/doubles ./$(DOUBLES)
 	@touch $@
 
-test: lint $(STAMPS)/doubles
-	@$(BIN)/python -m pytest -q
+test: lint $(STAMPS)/doubles $(STAMPS)/vla
+	@$(BIN)/python -m pytest -q --durations=25
 
 finetune: setup
 	@exec $(BIN)/tmrl finetune $(if $(RESUME),--resume "$(RESUME)") $(ARGS)
