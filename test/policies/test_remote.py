@@ -82,6 +82,20 @@ def test_a_served_bundle_makes_the_chunks_that_it_makes_here(lift, rows):
     there.close()
 
 
+def test_a_served_bundle_goes_on_from_the_rows_that_are_carried_out(lift):
+    here, _ = load_policy(LIFT)
+    there, _, _ = open_policy(config_for(lift.port, "session.overlap_rows=3"))
+    context = np.repeat(there.raw_context(observation())[None], 2, 0)
+    z = np.random.default_rng(2).standard_normal((2, here.z_size)).astype(np.float32)
+    asked = (context, z, np.zeros(2, np.float32), np.zeros_like(context))
+    rows = here.sample(*asked)[0, :3] + [0.002, -0.001, 0.0, 0.0]
+    chunks = there.sample(*asked, rows)
+    assert np.allclose(chunks[:, :3], rows, atol=1e-6)
+    assert np.allclose(chunks, here.sample(*asked, rows), atol=1e-5)
+    assert np.abs(chunks - here.sample(*asked)).max() > 1e-4
+    there.close()
+
+
 def test_context_noise_is_the_same_for_the_same_vector_and_another_for_another(lift):
     there, _, _ = open_policy(config_for(lift.port))
     context = np.repeat(there.raw_context(observation())[None], 4, 0)

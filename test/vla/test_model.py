@@ -55,6 +55,20 @@ def test_a_chunk_begins_with_what_was_committed_and_the_rest_fits_to_it(ask):
     assert not np.array_equal(chunks[:, 3:], free[:, 3:])
 
 
+def test_every_sample_may_have_a_context_seed_of_its_own(model):
+    t, seeds = np.array([0.0, 0.6, 0.6, 0.6], np.float32), np.array([1, 1, 2, 2])
+    noise = np.repeat(request_of(samples=1).noise, 4, 0)
+    asked = {"samples": 4, "noise": noise, "t_context": t, "context_seed": None}
+    together = model.infer_seeded(request_of(**asked), seeds).actions
+    for k, seed in enumerate(seeds.tolist()):
+        alone = {"samples": 1, "noise": noise[:1], "t_context": t[k : k + 1], "context_seed": seed}
+        assert np.allclose(together[k], model.infer(request_of(**alone)).actions[0], atol=1e-4)
+    assert np.allclose(together[2], together[3], atol=1e-5)
+    assert np.abs(together[1] - together[2]).max() > 1e-3
+    with pytest.raises(ValueError, match="seeds has shape"):
+        model.infer_seeded(request_of(**asked), seeds[:2])
+
+
 def test_actions_are_in_the_units_of_the_statistics(models, kind):
     model = models[kind]
     scale = model._scales["action"]

@@ -20,10 +20,25 @@ from tmrl_ros.serving.server import Settings, VlaServer
 from tmrl_ros.vla.interface import VlaModel
 
 MEGABYTE = 2**20
+PRECISIONS = ("auto", "float32", "bfloat16")
+COMPILE_MODES = ("off", "default", "cuda_graphs")
 
 
-def load_model(folder: Path, threads: int, device: str = "auto") -> VlaModel:
+def load_model(
+    folder: Path,
+    threads: int,
+    device: str = "auto",
+    precision: str = "auto",
+    compile_mode: str = "off",
+) -> VlaModel:
     """The model in a folder: a bundle of this project (`policy.json`), or a VLA.
+
+    Args:
+        folder: Of the model.
+        threads: Of a bundle's own sampling.
+        device: Of a VLA, as are the others.
+        precision: One of `PRECISIONS`.
+        compile_mode: One of `COMPILE_MODES`.
 
     Raises:
         BundleError: There is neither, or it cannot be loaded.
@@ -41,7 +56,7 @@ def load_model(folder: Path, threads: int, device: str = "auto") -> VlaModel:
             f"{folder} holds no policy.json, and VLAs cannot be loaded here ({error}): install "
             "what docs/vla.md names."
         ) from None
-    model: VlaModel = load.load_model(folder, device)
+    model: VlaModel = load.load_model(folder, device, load.ModelOptions(precision, compile_mode))
     return model
 
 
@@ -55,7 +70,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         limits = Limits(message_bytes=args.max_mb * MEGABYTE, samples=args.samples)
         prepare_torch(args.threads)
         server = VlaServer(
-            lambda: load_model(args.folder, args.threads, args.device),
+            lambda: load_model(
+                args.folder, args.threads, args.device, args.precision, args.compile
+            ),
             Settings(args.host, args.port, token, limits),
         )
         asyncio.run(_serve(server, args.folder))
@@ -86,6 +103,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--token-file", type=Path, help="file with the token that clients send")
     parser.add_argument("--threads", type=_count, default=1, help="of the CPU")
     parser.add_argument("--device", default="auto", help="of a VLA: cpu, cuda, cuda:1, ...")
+    parser.add_argument("--precision", choices=PRECISIONS, default="auto", help="of a VLA")
+    parser.add_argument("--compile", choices=COMPILE_MODES, default="off", help="of a VLA's flow")
     parser.add_argument("--samples", type=_count, default=64, help="most chunks of one request")
     parser.add_argument("--max-mb", type=_count, default=16, help="most megabytes of one request")
     return parser

@@ -21,7 +21,7 @@ from tmrl_ros.policies.onnx_backend import load_policy
 from tmrl_ros.policies.policy import ChunkPolicy
 from tmrl_ros.vla.interface import VlaAnswer, VlaRequest, VlaSpec, expand_noise
 
-NOT_REMOTE = ("context_noise", "plans", "committed")
+NOT_REMOTE = ("context_noise", "plans")
 
 
 class BundleModel:
@@ -71,6 +71,7 @@ class BundleModel:
             self._noise(request),
             t,
             eps if len(eps) == n else np.repeat(eps, n, 0),
+            None if request.committed is None else request.committed.astype(np.float64),
         )
         elapsed_ms = (time.perf_counter() - started) * 1e3
         return VlaAnswer(
@@ -109,9 +110,10 @@ def context_noise(seed: int | None, size: int) -> Float32Array:
 def spec_of(policy: ChunkPolicy) -> VlaSpec:
     """What a bundle's policy is, in the protocol's terms."""
     spec = policy.spec
-    capabilities = [item.value for item in offered(spec) if item not in NOT_REMOTE]
+    capabilities = {item.value for item in offered(spec) if item not in NOT_REMOTE}
+    capabilities.add(Capability.COMMITTED.value)  # every flow policy of ours can
     if Capability.ACTION_NOISE in offered(spec):
-        capabilities.append("low_rank_noise")
+        capabilities.add("low_rank_noise")
     return VlaSpec(
         name=f"{spec.training.task or 'policy'} ({spec.digest()})",
         action_dim=spec.action.size,

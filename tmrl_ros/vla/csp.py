@@ -29,16 +29,25 @@ RMS_EPS = 1e-6
 
 @dataclass(frozen=True)
 class Levels:
-    """Context timesteps t (n,) as the distinct ones (u,) and which of them each is (n,)."""
+    """What n candidates see as the distinct things seen (u,), and which of them each sees.
+
+    Attributes:
+        distinct: (u,) context timesteps.
+        whose: (u,) which noise goes with them.
+        index: (n,) which of the u is a candidate's.
+    """
 
     distinct: Tensor
+    whose: Tensor
     index: Tensor
 
     @staticmethod
-    def of(t_context: Tensor) -> Levels:
-        """Quantise to the steps of training and group."""
-        distinct, index = torch.unique(quantise(t_context), return_inverse=True)
-        return Levels(distinct, index)
+    def of(t_context: Tensor, whose: Tensor) -> Levels:
+        """Quantise t_context (n,) to the steps of training and group it with the noise (n,)."""
+        t = quantise(t_context)
+        pairs = torch.stack([t.double(), torch.where(t == 0, 0, whose).double()])
+        found, index = torch.unique(pairs, dim=1, return_inverse=True)
+        return Levels(found[0].to(t.dtype), found[1].long(), index)
 
 
 class ContextSmoothing(nn.Module):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from tmrl_ros.core.types import ByteArray, Float32Array
@@ -50,6 +52,21 @@ class LerobotVla:
         Raises:
             ValueError: The request does not fit the model; the text says how.
         """
+        return self._infer(request, [request.context_seed] * request.samples)
+
+    def infer_seeded(self, request: VlaRequest, seeds: NDArray[np.int64]) -> VlaAnswer:
+        """The same with a seed (n,) of the context noise for every sample.
+
+        Raises:
+            ValueError: The request does not fit the model; the text says how.
+        """
+        if seeds.shape != (request.samples,):
+            raise ValueError(
+                f"seeds has shape {seeds.shape}, the request {request.samples} samples"
+            )
+        return self._infer(request, seeds.tolist())
+
+    def _infer(self, request: VlaRequest, seeds: Sequence[int | None]) -> VlaAnswer:
         self._check(request)
         clock = _Clock(self._device)
         batch = self.batch([request.images], request.state[None], [request.prompt])
@@ -57,9 +74,11 @@ class LerobotVla:
         clock.stamp("prefix_ms")
         shape = (1, *prefix.embeddings.shape[1:])
         t = np.zeros(request.samples) if request.t_context is None else request.t_context
-        eps = self._context_noise(request.context_seed, shape, needed=bool(np.any(t)))
+        distinct = list(dict.fromkeys(seeds))
+        eps = self._context_noise(distinct, shape, needed=bool(np.any(t)))
+        whose = torch.tensor([distinct.index(seed) for seed in seeds], device=self._device)
         t_context = torch.as_tensor(t, dtype=torch.float32, device=self._device)
-        contexts = self.sampler.contexts(prefix, t_context, eps)
+        contexts = self.sampler.contexts(prefix, t_context, eps, whose)
         clock.stamp("context_ms")
         chunks = self.sampler.chunks(
             contexts,
@@ -106,15 +125,21 @@ class LerobotVla:
         """The prefix of a batch."""
         return self._backbone.embed(batch)
 
-    def _context_noise(self, seed: int | None, shape: tuple[int, ...], *, needed: bool) -> Tensor:
-        """Noise of a seed; that of the last seed is kept, since an episode holds on to its own."""
+    def _context_noise(
+        self, seeds: Sequence[int | None], shape: tuple[int, ...], *, needed: bool
+    ) -> Tensor:
+        """Noise (k, S, D) of k seeds; that of the first is kept: an episode holds on to its own."""
         if not needed:
-            return torch.zeros(1, device=self._device).expand(shape)
-        if seed is None:
-            return context_noise(None, shape, self._device)
-        if self._held is None or self._held[0] != seed or self._held[1].shape != shape:
-            self._held = seed, context_noise(seed, shape, self._device)
-        return self._held[1]
+            return torch.zeros(1, device=self._device).expand(len(seeds), *shape[1:])
+        first, *others = seeds
+        if first is None:
+            held = context_noise(None, shape, self._device)
+        elif self._held is not None and self._held[0] == first and self._held[1].shape == shape:
+            held = self._held[1]
+        else:
+            held = context_noise(first, shape, self._device)
+            self._held = first, held
+        return torch.cat([held, *(context_noise(seed, shape, self._device) for seed in others)])
 
     def _noise(self, request: VlaRequest) -> Tensor:
         """Noise (n, H, padded A); columns beyond the robot's are always the same noise."""

@@ -1,9 +1,9 @@
 """Chunks from a VLA: one prefix, any number of candidates (z, t_context).
 
-The vision tower runs once per observation. Candidates of the same context timestep share their
-noised prefix, since a request has one context noise, and so one pass of the language model and one
-set of keys and values; distinct timesteps go through it as one batch. The flow of all candidates
-is integrated as one batch.
+The vision tower runs once per observation. Candidates of the same context timestep and context
+noise share their noised prefix, and so one pass of the language model and one set of keys and
+values (at t = 0 noise makes no difference); distinct ones go through it as one batch. The flow of
+all candidates is integrated as one batch.
 """
 
 from __future__ import annotations
@@ -45,17 +45,20 @@ class Sampler:
             self._velocity = torch.compile(backbone.velocity, mode=MODES[compile_mode])
 
     @torch.inference_mode()
-    def contexts(self, prefix: Prefix, t_context: Tensor, eps: Tensor) -> Contexts:
-        """Noise a prefix for candidates (n,) and run the language model once per timestep.
+    def contexts(
+        self, prefix: Prefix, t_context: Tensor, eps: Tensor, whose: Tensor | None = None
+    ) -> Contexts:
+        """Noise a prefix for candidates (n,) and run the language model once per distinct one.
 
         Args:
             prefix: (1, S, D).
             t_context: (n,).
-            eps: (1, S, D), of all candidates, or (n, S, D), one for each: then nothing is shared.
+            eps: (k, S, D), standard normal.
+            whose: (n,) which of them every candidate has; None: the first.
         """
-        levels = Levels.of(t_context)
-        if len(eps) > 1:
-            levels = Levels(t_context, torch.arange(len(t_context), device=t_context.device))
+        whose = torch.zeros_like(t_context, dtype=torch.int64) if whose is None else whose
+        levels = Levels.of(t_context, whose)
+        eps = eps[levels.whose]
         embeddings, seen = self.smoothing(prefix, levels.distinct, eps)
         blocks = prefix.blocks.expand(len(levels.distinct), -1)
         cache = self.backbone.prefill(embeddings, seen, blocks)
