@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-from collections import deque
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,12 +17,14 @@ from tmrl_ros.core.comparison import letter_of
 from tmrl_ros.core.compute import prepare_torch
 from tmrl_ros.core.config import Config
 from tmrl_ros.core.errors import OperatorError
-from tmrl_ros.core.types import Chunk, ChunkSource, Episode, EpisodeState, Float32Array, Phase
+from tmrl_ros.core.types import Chunk, ChunkSource, Episode, EpisodeState, Float32Array
 from tmrl_ros.data import decode
 from tmrl_ros.learning.acting import ActingPolicy, Decision
 from tmrl_ros.learning.choosing.choice import NOTHING
 from tmrl_ros.learning.choosing.reach import Boxes
 from tmrl_ros.learning.contenders import load_contenders
+from tmrl_ros.learning.offered import OfferedWeights
+from tmrl_ros.learning.progress import Weights
 from tmrl_ros.nodes.common import EVENTS, RELIABLE, ConfiguredNode, run_node
 from tmrl_ros.nodes.convert import chunk_to_msg
 from tmrl_ros.nodes.running_chunk import follow_chunks
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
 REWARD_WAIT_S = 0.5
 PROGRESS_S = 0.5
 """How long a decision waits for the word how far the chunk before is."""
-KEPT_PARAMETERS = 8
 UNANSWERED = "unanswered"
 
 
@@ -61,7 +61,8 @@ class PolicyServer(ConfiguredNode):
             self._warm_up()
         self._contenders = load_contenders(self.config, self._load)
         self._episode: Episode | None = None
-        self._offered: deque[PolicyParameters] = deque(maxlen=KEPT_PARAMETERS)
+        waits = not self.config.robot.realtime
+        self._offered = OfferedWeights(self.config.session.learner_lag_episodes if waits else None)
         self._rewards: dict[int, RewardEstimate] = {}
         self._early: Observation | None = None  # of an episode that is not known to run yet
         self._waiting: tuple[Observation, Decision, float, float] | None = None
@@ -133,9 +134,9 @@ class PolicyServer(ConfiguredNode):
             method = episode.method
         if self._acting is None:
             return
-        chosen = None if contender is not None else self._weights_for(episode)
+        chosen = None if contender is not None else self._offered.of(episode)
         if chosen is not None and chosen.version != self._acting.version:
-            self._acting.install(bytes(chosen.weights), chosen.metadata_json, int(chosen.version))
+            self._acting.install(chosen.data, chosen.metadata_json, chosen.version)
         self._acting.begin_episode(
             index=episode.index,
             seed=episode.seed,
@@ -150,25 +151,10 @@ class PolicyServer(ConfiguredNode):
         except OperatorError as error:
             self.get_logger().error(f"Nobody is there to act yet: {error}")
 
-    def _weights_for(self, episode: Episode) -> PolicyParameters | None:
-        """The newest weights; in lockstep the ones from exactly `learner_lag_episodes` ago.
-
-        Fixing the lag makes results independent of how fast the machine is.
-        """
-        if not self._offered:
-            return None
-        lockstep = not self.config.robot.realtime and episode.phase is Phase.TRAIN
-        if lockstep:
-            limit = episode.index - 1 - self.config.session.learner_lag_episodes
-            fitting = [item for item in self._offered if _index(item.trained_through) <= limit]
-            if fitting:
-                return fitting[-1]
-        return self._offered[-1]
-
     def _on_parameters(self, msg: PolicyParameters) -> None:
-        if self._offered and msg.version <= self._offered[-1].version:
-            self._offered.clear()  # the learner was restarted
-        self._offered.append(msg)
+        self._offered.add(
+            Weights(int(msg.version), msg.trained_through, msg.metadata_json, bytes(msg.weights))
+        )
 
     def _is_earlier(self, msg: RewardEstimate | Observation) -> bool:
         """Whether a message is of an earlier attempt at the running episode, with equal numbers."""
@@ -353,12 +339,6 @@ class PolicyServer(ConfiguredNode):
         except (ValueError, OperatorError) as error:
             response.message = str(error)
         return response
-
-
-def _index(episode_id: str) -> int:
-    """Number at the end of an episode's name; -1 before the first."""
-    digits = episode_id.rpartition("_")[2]
-    return int(digits) if digits.isdigit() else -1
 
 
 def main() -> int:
