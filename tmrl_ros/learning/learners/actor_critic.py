@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from tmrl_ros.core.config import MethodConfig
-from tmrl_ros.learning.learners.learner import Parts, descend
+from tmrl_ros.learning.learners.learner import Parts, critic_figures, descend
 from tmrl_ros.learning.learners.networks import Actor, NoiseCritics
 from tmrl_ros.learning.learners.rerank import acting_of
 
@@ -55,9 +55,7 @@ class NoiseLearner:
         loss = ((values - wanted) ** 2).mean(1).sum()
         descend(loss, self.critic_optimiser)
         if self.updates % 50 == 0:
-            self.metrics["critic_loss"] = float(loss.detach()) / self.method.critics
-            self.metrics["value_mean"] = float(values.detach().mean())
-            self.metrics["disagreement"] = float(values.detach().std(0).mean())
+            self.metrics.update(critic_figures(loss, values))
 
     @property
     def acting(self) -> nn.Module:

@@ -38,6 +38,16 @@ def descend(loss: Tensor, optimiser: torch.optim.Optimizer) -> None:
     optimiser.step()
 
 
+def critic_figures(loss: Tensor, values: Tensor) -> dict[str, float]:
+    """What is shown of a critic step: its loss, summed over critics, and their values (E, B)."""
+    values = values.detach()
+    return {
+        "critic_loss": float(loss.detach()) / len(values),
+        "value_mean": float(values.mean()),
+        "disagreement": float(values.std(0).mean()),
+    }
+
+
 def adjust_temperature(log_alpha: Tensor, optimiser: torch.optim.Optimizer, excess: Tensor) -> None:
     """One step on the log temperatures; `excess` is log probability plus target entropy, a mean."""
     loss = -(log_alpha * excess.detach()).sum()

@@ -21,7 +21,13 @@ from torch import Tensor, nn
 from tmrl_ros.core.config import MethodConfig
 from tmrl_ros.data.plans import PLAN_ROWS, PLAN_SCALE_M, PLAN_SIZE
 from tmrl_ros.learning.learners.goals import goal
-from tmrl_ros.learning.learners.learner import Parts, adjust_temperature, descend, follow
+from tmrl_ros.learning.learners.learner import (
+    Parts,
+    adjust_temperature,
+    critic_figures,
+    descend,
+    follow,
+)
 from tmrl_ros.learning.learners.networks import CLOSE_M, Actor
 from tmrl_ros.learning.learners.rerank import acting_of
 from tmrl_ros.learning.learners.tmrl import TmrlLearner
@@ -88,9 +94,7 @@ class RlpdLearner(TmrlLearner):
         follow(self.target, self.critics, method.target_tau)
         self.updates += 1
         if self.updates % 50 == 0:
-            self.metrics["critic_loss"] = float(loss.detach()) / method.critics
-            self.metrics["value_mean"] = float(values.detach().mean())
-            self.metrics["disagreement"] = float(values.detach().std(0).mean())
+            self.metrics.update(critic_figures(loss, values))
         if self.updates % method.actor_every == 0:
             self._update_actor(batch)
 

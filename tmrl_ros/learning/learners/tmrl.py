@@ -27,7 +27,7 @@ from tmrl_ros.core.types import FloatArray
 from tmrl_ros.data.plans import KEPT_CANDIDATES
 from tmrl_ros.data.transitions import Transition
 from tmrl_ros.learning.learners.goals import goal
-from tmrl_ros.learning.learners.learner import Parts, column, descend, follow
+from tmrl_ros.learning.learners.learner import Parts, column, critic_figures, descend, follow
 from tmrl_ros.learning.learners.networks import PlanCritics
 from tmrl_ros.learning.replay import Batch, Replay
 from tmrl_ros.policies.context import move_scene
@@ -67,9 +67,7 @@ class TmrlLearner:
         follow(self.target, self.critics, self.method.target_tau)
         self.updates += 1
         if self.updates % 50 == 0:
-            self.metrics["critic_loss"] = float(loss.detach()) / self.method.critics
-            self.metrics["value_mean"] = float(values.detach().mean())
-            self.metrics["disagreement"] = float(values.detach().std(0).mean())
+            self.metrics.update(critic_figures(loss, values))
         return batch
 
     def _moved(self, batch: Batch) -> Batch:
