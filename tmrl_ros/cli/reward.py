@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tmrl_ros.core.arguments import count
 from tmrl_ros.core.compute import prepare_torch
 from tmrl_ros.core.config import Config
 from tmrl_ros.core.errors import ConfigurationError, OperatorError
@@ -65,8 +66,8 @@ def _parser() -> argparse.ArgumentParser:
     text = "train a reward bundle on recorded sessions, on simulated episodes, or on both"
     train = commands.add_parser("train", help=text, description=text)
     train.add_argument("--simulate", action="store_true", help="add simulated episodes")
-    train.add_argument("--videos", type=_count, default=200, help="simulated, to train on")
-    train.add_argument("--steps", type=_count, default=800)
+    train.add_argument("--videos", type=count, default=200, help="simulated, to train on")
+    train.add_argument("--steps", type=count, default=800)
     train.add_argument("--seed", type=int, default=0)
     train.add_argument("--out", type=Path, help="the task's reward bundle by default")
     train.add_argument(
@@ -75,13 +76,13 @@ def _parser() -> argparse.ArgumentParser:
     text = "measure anew when success counts, on episodes that the bundle was not trained on"
     calibrate = commands.add_parser("calibrate", help=text, description=text)
     calibrate.add_argument("--simulate", action="store_true", help="add simulated episodes")
-    calibrate.add_argument("--videos", type=_count, default=200, help="simulated")
+    calibrate.add_argument("--videos", type=count, default=200, help="simulated")
     calibrate.add_argument("--seed", type=int, default=0, help="that it was trained with")
     calibrate.add_argument("--bundle", type=Path, help="the task's by default")
     text = "figures and plots of a reward bundle on episodes it was not trained on"
     evaluate = commands.add_parser("eval", help=text, description=text)
     evaluate.add_argument("--simulate", action="store_true", help="add simulated episodes")
-    evaluate.add_argument("--videos", type=_count, default=200, help="simulated, of all kinds")
+    evaluate.add_argument("--videos", type=count, default=200, help="simulated, of all kinds")
     evaluate.add_argument("--near-misses", type=int, default=200, help="simulated, held too low")
     evaluate.add_argument("--rollouts", type=int, default=100, help="simulated, by the policy")
     evaluate.add_argument("--seed", type=int, default=0)
@@ -275,13 +276,6 @@ def _threads(config: Config) -> None:
 def _show_progress(done: int, total: int) -> None:
     if done == total or done % 20 == 0:
         print(f"{done}/{total} episodes", flush=True)
-
-
-def _count(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{value} is below 1")
-    return value
 
 
 if __name__ == "__main__":

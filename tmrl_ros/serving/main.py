@@ -12,6 +12,7 @@ from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 
+from tmrl_ros.core.arguments import count
 from tmrl_ros.core.compute import prepare_torch
 from tmrl_ros.core.errors import BundleError, OperatorError
 from tmrl_ros.serving.access import read_token
@@ -101,20 +102,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--host", default="127.0.0.1", help="interface; others need --token-file")
     parser.add_argument("--port", type=int, default=8000, help="0: any free one")
     parser.add_argument("--token-file", type=Path, help="file with the token that clients send")
-    parser.add_argument("--threads", type=_count, default=1, help="of the CPU")
+    parser.add_argument("--threads", type=count, default=1, help="of the CPU")
     parser.add_argument("--device", default="auto", help="of a VLA: cpu, cuda, cuda:1, ...")
     parser.add_argument("--precision", choices=PRECISIONS, default="auto", help="of a VLA")
     parser.add_argument("--compile", choices=COMPILE_MODES, default="off", help="of a VLA's flow")
-    parser.add_argument("--samples", type=_count, default=64, help="most chunks of one request")
-    parser.add_argument("--max-mb", type=_count, default=16, help="most megabytes of one request")
+    parser.add_argument("--samples", type=count, default=64, help="most chunks of one request")
+    parser.add_argument("--max-mb", type=count, default=16, help="most megabytes of one request")
     return parser
-
-
-def _count(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{value} is below 1")
-    return value
 
 
 if __name__ == "__main__":
